@@ -1,0 +1,1 @@
+//! Deterministic workloads for the benchmarks.

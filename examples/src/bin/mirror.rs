@@ -1,0 +1,2 @@
+//! `mirror SRC DST`: makes one tree equal to another.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Makes one file tree equal to another.
