@@ -1,1 +1,20 @@
 //! Makes one file tree equal to another.
+
+mod capacity;
+mod entry;
+mod error;
+mod fs;
+mod guard;
+mod listing;
+mod manifest;
+mod path;
+mod plan;
+mod root;
+
+pub use capacity::{Capacity, Need};
+pub use entry::{Bytes, Digest, Entry, Identity, Kind, Meta, Problem, Side, Timestamp, Xattrs};
+pub use error::Error;
+pub use guard::{BadDeleteLimit, DeleteLimit, Guards, Refused};
+pub use listing::{Listing, Listings, Tree};
+pub use manifest::{Block, Record};
+pub use path::{HISTORY_DIRECTORY, Name, PathError, RelPath, TEMPORARY_PREFIX, escape};

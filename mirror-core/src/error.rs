@@ -1,0 +1,113 @@
+//! Why a run stopped. What concerns single paths is a [`Problem`](crate::Problem) in the report.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::guard::Refused;
+use crate::path::{RelPath, escape};
+
+/// Why a run stopped. Whatever had been replaced until then stays replaced, whatever had not is
+/// as it was; running again goes on from there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A root could not be opened.
+    #[error("cannot open {}: {}; nothing was changed", shown(.path), explain(.source))]
+    OpenRoot {
+        /// The root.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A root is there but is no directory.
+    #[error("{} is not a directory; give the directory that holds it", shown(.path))]
+    NotADirectory {
+        /// The root.
+        path: PathBuf,
+    },
+    /// A symlink on the way to a root belongs to somebody who may not choose where we write.
+    #[error("{} goes through a symlink that belongs to user {owner}, who could point it elsewhere at any time; give the path it stands for", shown(.path))]
+    UntrustedSymlink {
+        /// The root.
+        path: PathBuf,
+        /// Who owns the symlink.
+        owner: u32,
+    },
+    /// A guard stopped the run before anything was changed.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Something that every further write would meet as well.
+    #[error("cannot go on writing at {path}: {}; entries done so far are whole, nothing was deleted", explain(.source))]
+    Target {
+        /// Where it was met.
+        path: RelPath,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The target is on a file system that is mounted read-only.
+    #[error("the target {} is on a read-only mount; remount it writable and run again", shown(.path))]
+    ReadOnlyTarget {
+        /// The root of the target.
+        path: PathBuf,
+    },
+    /// The state folder cannot be used. Both trees are as they were.
+    #[error("cannot use the state folder {}: {}", shown(.path), explain(.source))]
+    State {
+        /// The folder or a file in it.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A temporary record of the plan could not be kept.
+    #[error("cannot keep the plan: {}; neither tree was changed", explain(.0))]
+    Spool(#[source] io::Error),
+    /// A saved plan cannot be used.
+    #[error("the saved plan cannot be used, line {line}: {why}; nothing was changed")]
+    Plan {
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong there.
+        why: String,
+    },
+    /// A filter rule that cannot be understood. Rules fail closed: nothing runs without them.
+    #[error("cannot use filter rule {line}{}: {why}", .file.as_ref().map(|f| format!(" of {}", shown(f))).unwrap_or_default())]
+    Filter {
+        /// The file it is from; none for one given directly.
+        file: Option<PathBuf>,
+        /// Its place among the rules, or its line, counted from 1.
+        line: usize,
+        /// What is wrong with it. The rule's own text is not repeated.
+        why: String,
+    },
+    /// The caller's cancel token was raised.
+    #[error("cancelled; entries done so far are whole, and the next run goes on from there")]
+    Cancelled,
+}
+
+fn shown(path: &std::path::Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    escape(path.as_os_str().as_bytes()).into_owned()
+}
+
+/// What an I/O error means for the one who has to act on it.
+pub(crate) fn explain(error: &io::Error) -> String {
+    use rustix::io::Errno;
+    let advice = match Errno::from_io_error(error) {
+        Some(Errno::NOENT) => "it does not exist",
+        Some(Errno::ACCESS | Errno::PERM) => "permission denied; run as its owner or as root",
+        Some(Errno::NOSPC) => "no space or no inodes left on the file system; free some",
+        Some(Errno::DQUOT) => "the disk quota is used up; raise it or free some space",
+        Some(Errno::ROFS) => "the file system is mounted read-only; remount it writable",
+        Some(Errno::MFILE | Errno::NFILE) => "too many open files; raise the limit (ulimit -n)",
+        Some(Errno::IO) => "input/output error; check the disk and the kernel log",
+        Some(Errno::LOOP) => "a symlink stands where none is followed",
+        Some(Errno::NOTDIR) => "a component of the path is not a directory",
+        Some(Errno::NAMETOOLONG) => "the path is longer than the kernel takes",
+        Some(Errno::XDEV) => "it is on another file system",
+        Some(Errno::BUSY) => "it is in use as a mount point",
+        Some(Errno::NOTEMPTY) => "the directory is not empty",
+        Some(Errno::OPNOTSUPP) => "the file system does not support it",
+        _ => return error.to_string(),
+    };
+    advice.to_owned()
+}
