@@ -153,26 +153,26 @@ impl Guards {
         side: Side,
         capacity: Option<&Capacity>,
     ) -> Result<(), Refused> {
-        let change = summary.on(side);
-        if !self.allow_empty_source && change.deleted > 0 && summary.entries_of(side.other()) == 0 {
+        let deleted = summary.counts(side).deleted;
+        if !self.allow_empty_source && deleted > 0 && summary.entries_of(side.other()) == 0 {
             return Err(Refused::EmptySource);
         }
         let entries = summary.entries_of(side);
         let over = match self.max_delete {
-            DeleteLimit::Count(limit) => change.deleted > limit,
+            DeleteLimit::Count(limit) => deleted > limit,
             DeleteLimit::Percent(limit) => {
-                u128::from(change.deleted) * 100 > u128::from(entries) * u128::from(limit)
+                u128::from(deleted) * 100 > u128::from(entries) * u128::from(limit)
             }
         };
         if over {
             return Err(Refused::TooManyDeletions {
-                deleted: change.deleted,
+                deleted,
                 entries,
                 limit: self.max_delete,
             });
         }
         match capacity {
-            Some(capacity) if self.check_capacity => capacity.check(&change.need),
+            Some(capacity) if self.check_capacity => capacity.check(summary.need(side)),
             _ => Ok(()),
         }
     }

@@ -1,0 +1,765 @@
+//! What becomes of each path, in an order that can be carried out.
+//!
+//! Directories are settled when everything in them is through: one that is to be deleted may turn
+//! out to hold something that stays, and one in which something changes gets its mtime back last.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::compare::{Content, Diff, Item, Tally, is_known, meets};
+use super::links::{self, Links, Role};
+use super::moves::{self, Moves, Reader};
+use super::{Rules, problem};
+use crate::entry::{Entry, Meta, Side};
+use crate::error::Error;
+use crate::listing::Pair;
+use crate::manifest::Record;
+use crate::path::RelPath;
+use crate::plan::{Conflict, ConflictKind, Expected, Op, Plan};
+use crate::policy::{Direction, Extraneous, OnConflict};
+use crate::spool::Spool;
+
+/// What the policy says about one path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Both are equal.
+    Agreed,
+    /// This side becomes what the other is. If that settles a conflict, which.
+    Onto(Side, Option<ConflictKind>),
+    /// Both stay as they are.
+    Conflict(ConflictKind),
+    /// It is not touched.
+    Keep,
+    /// It is gone on both sides.
+    Forget,
+}
+
+/// Decides one path by itself.
+pub(crate) fn choose(diff: &Diff, rules: &Rules<'_>) -> Choice {
+    let agreed = match (&diff.a, &diff.b) {
+        (None, None) => return Choice::Forget,
+        (Some(a), Some(b)) => {
+            matches!(diff.content, Content::Same(_)) && meets(&rules.onto_b, a, b)
+        }
+        _ => false,
+    };
+    if agreed {
+        return Choice::Agreed;
+    }
+    match rules.policy.direction {
+        Direction::Mirror => match &diff.a {
+            None if diff.protected || rules.policy.extraneous == Extraneous::Keep => Choice::Keep,
+            _ => Choice::Onto(Side::B, None),
+        },
+        Direction::Both => choose_both_ways(diff, rules),
+    }
+}
+
+fn choose_both_ways(diff: &Diff, rules: &Rules<'_>) -> Choice {
+    let Some(record) = &diff.base else {
+        // Without an ancestor nothing is deleted and nothing is overwritten.
+        return match (&diff.a, &diff.b) {
+            (Some(_), None) => Choice::Onto(Side::B, None),
+            (None, _) => Choice::Onto(Side::A, None),
+            (Some(a), Some(b)) if a.kind.is_directory() && b.kind.is_directory() => {
+                Choice::Onto(Side::B, None)
+            }
+            _ => conflict(diff, ConflictKind::NoAncestor, rules),
+        };
+    };
+    let changed = |side: Side| diff.on(side).is_some_and(|e| has_changed(e, record, side, rules));
+    match (&diff.a, &diff.b) {
+        (Some(_), None) if changed(Side::A) => conflict(diff, ConflictKind::DeletedOnB, rules),
+        (None, Some(_)) if changed(Side::B) => conflict(diff, ConflictKind::DeletedOnA, rules),
+        (None, Some(_)) if diff.protected => Choice::Keep,
+        (Some(_), None) => Choice::Onto(Side::A, None),
+        (None, _) => Choice::Onto(Side::B, None),
+        (Some(a), Some(b)) => match (changed(Side::A), changed(Side::B)) {
+            (true, false) => Choice::Onto(Side::B, None),
+            (false, true) => Choice::Onto(Side::A, None),
+            // Two directories differ in metadata alone, where the primary may well win.
+            _ if a.kind.is_directory() && b.kind.is_directory() => Choice::Onto(Side::B, None),
+            _ => conflict(diff, ConflictKind::BothChanged, rules),
+        },
+    }
+}
+
+/// Whether an entry is not what the base remembers of its side. The mtime of a directory changes
+/// with what is in it and says nothing of itself.
+fn has_changed(entry: &Entry, record: &Record, side: Side, rules: &Rules<'_>) -> bool {
+    if is_known(Some(entry), Some(record), side) {
+        return false;
+    }
+    let mut remembered = record.meta(side).clone();
+    if entry.kind.is_directory() {
+        remembered.mtime = entry.meta.mtime;
+    }
+    let content = match (entry.digest, record.digest) {
+        (Some(now), Some(then)) => now == then,
+        _ => entry.kind.size() == 0 || remembered.mtime == entry.meta.mtime,
+    };
+    entry.kind != record.kind
+        || !content
+        || !rules.onto(side).is_met(&entry.kind, &remembered, &entry.meta)
+}
+
+fn conflict(diff: &Diff, kind: ConflictKind, rules: &Rules<'_>) -> Choice {
+    let winner = match (rules.policy.on_conflict, &diff.a, &diff.b) {
+        (OnConflict::Report, ..) => return Choice::Conflict(kind),
+        (OnConflict::PreferA, ..) => Side::A,
+        (OnConflict::PreferB, ..) => Side::B,
+        (OnConflict::Newest, Some(a), Some(b)) if b.meta.mtime > a.meta.mtime => Side::B,
+        (OnConflict::Newest, Some(_), _) => Side::A,
+        (OnConflict::Newest, None, _) => Side::B,
+    };
+    Choice::Onto(winner.other(), Some(kind))
+}
+
+/// What the base has to learn when the plan is carried out, in the order of listings.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LedgerItem {
+    pub(crate) path: RelPath,
+    /// What to remember; None to forget the path.
+    pub(crate) record: Option<Box<Record>>,
+    /// The side whose entry the step makes; its identity is known only afterwards.
+    pub(crate) target: Side,
+    /// The step after which the target's entry is as it stays.
+    pub(crate) done: Option<u32>,
+    /// The step that reads the content.
+    pub(crate) content: Option<u32>,
+    /// A step without which the path is not where it is said to be.
+    pub(crate) requires: Option<u32>,
+}
+
+/// Everything for the base to learn.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) items: Spool<LedgerItem>,
+    /// Directories that change only through what is in them; they come out of order.
+    pub(crate) touched: BTreeMap<(RelPath, crate::path::Name), LedgerItem>,
+    /// The root itself.
+    pub(crate) root: Option<LedgerItem>,
+}
+
+/// A directory whose listing may still come.
+#[derive(Debug, Default)]
+struct Pending {
+    entries: Pair<Option<Entry>>,
+    /// What removes or replaces it when it has become empty.
+    removal: Option<(u32, Side, Op)>,
+    /// Whether something in it stays.
+    kept: bool,
+    /// What sets its metadata when everything in it is done.
+    settle: Pair<Option<(u32, Meta, bool)>>,
+}
+
+/// Turns the compared items into a plan and what the base learns from it.
+pub(crate) fn decide(
+    items: &Spool<Item>,
+    tally: Tally,
+    rules: &Rules<'_>,
+    read: &mut Reader<'_>,
+    folder: Option<Arc<OwnedFd>>,
+) -> Result<(Plan, Ledger), Error> {
+    let mut plan = Plan::new(folder.clone());
+    plan.summary.entries = tally.entries;
+    plan.summary.unchanged = tally.unchanged;
+    plan.summary.skipped = tally.skipped;
+    plan.problems = tally.problems;
+    let mut found: Pair<(Moves, Links)> = Pair::default();
+    for &side in rules.targets() {
+        let moves = moves::find(items, rules, side, read)?;
+        *found.on_mut(side) = (moves, links::find(items, rules, side)?);
+    }
+    let ledger = Ledger { items: Spool::new(folder), touched: BTreeMap::new(), root: None };
+    let mut decider = Decider {
+        rules,
+        plan,
+        ledger,
+        found,
+        pending: BTreeMap::new(),
+        inside: None,
+        blocked: None,
+        moved_directories: BTreeMap::new(),
+        replaced_bytes: [0, 0],
+    };
+    for item in items.iter() {
+        decider.item(item.map_err(Error::Spool)?)?;
+    }
+    decider.flush(None)?;
+    decider.estimate_replacements();
+    Ok((decider.plan, decider.ledger))
+}
+
+struct Decider<'a, 'r> {
+    rules: &'a Rules<'r>,
+    plan: Plan,
+    ledger: Ledger,
+    found: Pair<(Moves, Links)>,
+    pending: BTreeMap<RelPath, Pending>,
+    /// The directory that the current items are in, where both sides have it alike.
+    inside: Option<(RelPath, Entry, Entry)>,
+    /// A path below which nothing is done, because it could not be decided itself.
+    blocked: Option<RelPath>,
+    moved_directories: BTreeMap<RelPath, u32>,
+    replaced_bytes: [u64; 2],
+}
+
+/// Bytes that may stand beside what they replace at one time.
+pub(crate) const BATCH_BYTES: u64 = 1 << 30;
+
+impl Decider<'_, '_> {
+    fn item(&mut self, item: Item) -> Result<(), Error> {
+        self.flush(Some(&item.listed_in()))?;
+        match item {
+            Item::Inside { path, a, b } => self.inside = Some((path, a, b)),
+            Item::Holds { path, side } => self.keep(&path, side),
+            Item::Litter { path, side } => {
+                if self.rules.targets().contains(&side) {
+                    self.touch(side, &path);
+                    self.step(side, Op::Sweep { path })?;
+                }
+            }
+            Item::MovedAway { path, is_top } => {
+                if is_top {
+                    for &side in self.rules.targets() {
+                        self.touch(side, &path);
+                    }
+                }
+                self.forget(path, None)?;
+            }
+            Item::Diff(diff) => self.diff(*diff)?,
+        }
+        Ok(())
+    }
+
+    fn diff(&mut self, diff: Diff) -> Result<(), Error> {
+        if self.blocked.as_ref().is_some_and(|blocked| diff.path.is_within(blocked)) {
+            return self.leave(&diff);
+        }
+        self.blocked = None;
+        if diff.a.as_ref().or(diff.b.as_ref()).is_some_and(|entry| entry.kind.is_directory())
+            || diff.b.as_ref().is_some_and(|entry| entry.kind.is_directory())
+        {
+            let entries = Pair { a: diff.a.clone(), b: diff.b.clone() };
+            self.pending.insert(diff.path.clone(), Pending { entries, ..Pending::default() });
+        }
+        self.move_directory(&diff)?;
+        match choose(&diff, self.rules) {
+            Choice::Forget => self.forget(diff.path, None),
+            Choice::Agreed => self.agree(&diff),
+            Choice::Keep => self.leave(&diff),
+            Choice::Onto(side, settles) => {
+                if let Some(kind) = settles {
+                    let (path, winner) = (diff.path.clone(), Some(side.other()));
+                    self.plan.conflicts.push(Conflict { path, kind, winner });
+                }
+                self.follow(side, &diff, settles.is_some() && self.rules.policy.keep_losers)
+            }
+            Choice::Conflict(kind) => {
+                let path = diff.path.clone();
+                self.plan.conflicts.push(Conflict { path, kind, winner: None });
+                self.stand_off(&diff)
+            }
+        }
+    }
+
+    /// Renames a directory that the other side has under this path by now.
+    fn move_directory(&mut self, diff: &Diff) -> Result<(), Error> {
+        let Some(relocated) = diff.relocated.as_ref().filter(|relocated| relocated.is_top) else {
+            return Ok(());
+        };
+        let side = relocated.target;
+        let (Some(entry), Some(other)) = (diff.on(side), diff.on(side.other())) else {
+            return Ok(());
+        };
+        let op = Op::MoveDirectory {
+            from: relocated.from.clone(),
+            to: diff.path.clone(),
+            expected: Expected::of(entry),
+        };
+        let id = self.step(side, op)?;
+        self.touch(side, &diff.path);
+        self.moved_directories.insert(diff.path.clone(), id);
+        let meta = self.rules.onto(side).meta(&other.meta);
+        self.settle_later(side, &diff.path, meta, false);
+        Ok(())
+    }
+
+    /// Leaves a path as it is on both sides.
+    fn leave(&mut self, diff: &Diff) -> Result<(), Error> {
+        self.plan.summary.skipped += 1;
+        for side in [Side::A, Side::B] {
+            if diff.on(side).is_some() {
+                self.keep(&diff.path, side);
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves a path and everything below it.
+    fn stand_off(&mut self, diff: &Diff) -> Result<(), Error> {
+        self.blocked = Some(diff.path.clone());
+        self.leave(diff)
+    }
+
+    /// Both sides are equal: there is nothing to do but to remember it, and perhaps to link it.
+    fn agree(&mut self, diff: &Diff) -> Result<(), Error> {
+        let role = self.found.b.1.roles.get(&diff.path).copied();
+        if matches!(role, Some(Role::Leader { must_put: true, .. })) {
+            return self.follow(Side::B, diff, false);
+        }
+        let done = match role {
+            Some(role) => self.link(Side::B, diff, role, None)?,
+            None => None,
+        };
+        if done.is_none() && diff.relocated.is_none() {
+            self.plan.summary.unchanged += 1;
+        }
+        self.count_match(diff);
+        self.remember(diff, Side::B, done, None)
+    }
+
+    fn count_match(&mut self, diff: &Diff) {
+        if let (Content::Same(Some(_)), Some(entry)) = (diff.content, &diff.a) {
+            self.plan.summary.bytes_matched += entry.kind.size();
+        }
+    }
+
+    /// Deals with one of several names of an inode, whose content is dealt with by `step`.
+    /// Returns the step after which it is as it stays.
+    fn link(
+        &mut self,
+        side: Side,
+        diff: &Diff,
+        role: Role,
+        step: Option<u32>,
+    ) -> Result<Option<u32>, Error> {
+        let groups = &mut self.found.on_mut(side).1.groups;
+        match role {
+            Role::Leader { group, .. } => {
+                let group = &mut groups[group];
+                group.leader_step = step;
+                if group.to_link.is_empty() {
+                    return Ok(step);
+                }
+                let members = std::mem::take(&mut group.to_link);
+                let id = self.plan.reserve();
+                group.link = Some(id);
+                let op = Op::Link { leader: diff.path.clone(), members };
+                self.plan.push(id, side, op).map_err(Error::Spool)?;
+                Ok(Some(id))
+            }
+            Role::Member { group, linked } => {
+                let done = groups[group].link.or(groups[group].leader_step);
+                if !linked {
+                    self.touch(side, &diff.path);
+                }
+                Ok(done)
+            }
+        }
+    }
+
+    /// `side` becomes what the other side is at this path.
+    fn follow(&mut self, side: Side, diff: &Diff, keep_old: bool) -> Result<(), Error> {
+        match (diff.on(side.other()), diff.on(side)) {
+            (Some(wanted), here) => {
+                if let Some(why) = self.rules.onto(side).refuses(&diff.path, &wanted.kind) {
+                    self.plan.problems.push(problem(&diff.path, why));
+                    return self.stand_off(diff);
+                }
+                match here {
+                    None => self.create(side, diff, wanted),
+                    Some(here) => self.update(side, diff, wanted, here, keep_old),
+                }
+            }
+            (None, Some(here)) => self.remove(side, diff, here, keep_old),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn create(&mut self, side: Side, diff: &Diff, wanted: &Entry) -> Result<(), Error> {
+        self.make_parents(side, &diff.path)?;
+        self.touch(side, &diff.path);
+        if wanted.kind.is_directory() {
+            let meta = self.rules.onto(side).meta(&wanted.meta);
+            let op = Op::MakeDirectory { path: diff.path.clone(), meta: meta.clone() };
+            self.step(side, op)?;
+            self.need(side, 4096, 1);
+            let done = self.settle_later(side, &diff.path, meta, false);
+            return self.remember(diff, side, Some(done), None);
+        }
+        self.bring(side, diff, wanted, Expected::Absent, false)
+    }
+
+    /// Makes directories that `side` lacks above `path` because they were to be deleted.
+    fn make_parents(&mut self, side: Side, path: &RelPath) -> Result<(), Error> {
+        let mut missing = Vec::new();
+        let mut parent = path.parent();
+        while let Some(pending) = self.pending.get(&parent) {
+            match (&pending.removal, pending.entries.on(side.other())) {
+                (Some((_, from, _)), Some(entry)) if *from == side.other() => {
+                    missing.push((parent.clone(), entry.clone()));
+                }
+                _ => break,
+            }
+            parent = parent.parent();
+        }
+        for (path, entry) in missing.into_iter().rev() {
+            self.keep(&path, side.other());
+            self.touch(side, &path);
+            let meta = self.rules.onto(side).meta(&entry.meta);
+            self.step(side, Op::MakeDirectory { path: path.clone(), meta: meta.clone() })?;
+            self.settle_later(side, &path, meta, false);
+            if let Some(pending) = self.pending.get_mut(&path) {
+                pending.removal = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn update(
+        &mut self,
+        side: Side,
+        diff: &Diff,
+        wanted: &Entry,
+        here: &Entry,
+        keep_old: bool,
+    ) -> Result<(), Error> {
+        let onto = self.rules.onto(side);
+        let meta = onto.meta(&wanted.meta);
+        let meets = onto.is_met(&wanted.kind, &meta, &here.meta);
+        let expected = Expected::of(here);
+        match (wanted.kind.is_directory(), here.kind.is_directory()) {
+            (true, true) => {
+                let done = self.settle_later(side, &diff.path, meta, !meets);
+                self.remember(diff, side, Some(done), None)
+            }
+            (true, false) => {
+                self.touch(side, &diff.path);
+                let path = diff.path.clone();
+                self.step(side, Op::ReplaceWithDirectory { path, meta: meta.clone(), expected })?;
+                self.need(side, 4096, 1);
+                let done = self.settle_later(side, &diff.path, meta, false);
+                self.remember(diff, side, Some(done), None)
+            }
+            (false, true) => {
+                self.touch(side, &diff.path);
+                let (path, kind, source) =
+                    (diff.path.clone(), wanted.kind.clone(), wanted.identity);
+                let op = Op::ReplaceDirectory { path, kind, meta, source, expected };
+                let id = self.plan.reserve();
+                self.copies(side, wanted, false);
+                if let Some(pending) = self.pending.get_mut(&diff.path) {
+                    pending.removal = Some((id, side, op));
+                }
+                self.remember(diff, side, Some(id), Some(id))
+            }
+            (false, false) => {
+                let role = self.found.on(side).1.roles.get(&diff.path).copied();
+                let must_put = matches!(role, Some(Role::Leader { must_put: true, .. }));
+                let same = matches!(diff.content, Content::Same(_));
+                if !same || must_put {
+                    self.touch(side, &diff.path);
+                    return self.bring(side, diff, wanted, expected, keep_old);
+                }
+                let mut done = None;
+                if !meets && !matches!(role, Some(Role::Member { .. })) {
+                    let path = diff.path.clone();
+                    done = Some(self.step(side, Op::SetMeta { path, meta, expected })?);
+                }
+                if let Some(role) = role {
+                    done = self.link(side, diff, role, done)?;
+                }
+                self.count_match(diff);
+                self.remember(diff, side, done, None)
+            }
+        }
+    }
+
+    /// Brings something that is no directory to `side`: by a link, a move or a copy.
+    fn bring(
+        &mut self,
+        side: Side,
+        diff: &Diff,
+        wanted: &Entry,
+        expected: Expected,
+        keep_old: bool,
+    ) -> Result<(), Error> {
+        let role = self.found.on(side).1.roles.get(&diff.path).copied();
+        if let Some(role @ Role::Member { .. }) = role {
+            let done = self.link(side, diff, role, None)?;
+            let content = match role {
+                Role::Member { group, .. } => self.found.on(side).1.groups[group].leader_step,
+                Role::Leader { .. } => None,
+            };
+            return self.remember(diff, side, done, content);
+        }
+        if let Some(moved) = self.found.on_mut(side).0.by_destination.remove(&diff.path) {
+            let mut remembered = diff.clone();
+            remembered.content = Content::Same(Some(moved.digest));
+            self.plan.summary.bytes_matched += wanted.kind.size();
+            self.touch(side, &moved.from);
+            let op = Op::MoveFile {
+                from: moved.from,
+                to: diff.path.clone(),
+                expected: Expected::of(&moved.entry),
+                replaces: expected,
+                keeps_old_name: moved.keeps_old_name,
+            };
+            let id = self.step(side, op)?;
+            return self.remember(&remembered, side, Some(id), None);
+        }
+        let op = Op::Put {
+            path: diff.path.clone(),
+            kind: wanted.kind.clone(),
+            meta: self.rules.onto(side).meta(&wanted.meta),
+            source: wanted.identity,
+            expected,
+            keep_old,
+        };
+        let id = self.step(side, op)?;
+        self.copies(side, wanted, expected != Expected::Absent);
+        let done = match role {
+            Some(role) => self.link(side, diff, role, Some(id))?,
+            None => Some(id),
+        };
+        self.remember(diff, side, done, Some(id))
+    }
+
+    fn remove(
+        &mut self,
+        side: Side,
+        diff: &Diff,
+        here: &Entry,
+        keep_old: bool,
+    ) -> Result<(), Error> {
+        self.touch(side, &diff.path);
+        if self.found.on(side).0.vacated.contains(&diff.path) {
+            return self.forget(diff.path.clone(), None);
+        }
+        let id = self.plan.reserve();
+        let (path, expected) = (diff.path.clone(), Expected::of(here));
+        let op = Op::Remove { path, expected, keep_old: keep_old && !here.kind.is_directory() };
+        match self.pending.get_mut(&diff.path) {
+            Some(pending) if here.kind.is_directory() => pending.removal = Some((id, side, op)),
+            _ => self.plan.push(id, side, op).map_err(Error::Spool)?,
+        }
+        self.forget(diff.path.clone(), Some(id))
+    }
+
+    /// Marks a path and all above it as holding something that stays on `side`.
+    fn keep(&mut self, path: &RelPath, side: Side) {
+        let mut path = path.clone();
+        loop {
+            if let Some(pending) = self.pending.get_mut(&path) {
+                if pending.removal.as_ref().is_some_and(|(_, from, _)| *from == side) {
+                    pending.kept = true;
+                }
+            }
+            if path.is_root() {
+                return;
+            }
+            path = path.parent();
+        }
+    }
+
+    /// Notes that something changes in the directory that holds `path`.
+    fn touch(&mut self, side: Side, path: &RelPath) {
+        let parent = path.parent();
+        if !self.pending.contains_key(&parent) {
+            let Some((inside, a, b)) = self.inside.as_ref().filter(|(p, ..)| *p == parent) else {
+                return;
+            };
+            let entries = Pair { a: Some(a.clone()), b: Some(b.clone()) };
+            self.pending.insert(inside.clone(), Pending { entries, ..Pending::default() });
+        }
+        let Some(pending) = self.pending.get(&parent) else { return };
+        if pending.settle.on(side).is_some() || pending.removal.is_some() {
+            return;
+        }
+        let (Some(here), wanted) = (pending.entries.on(side), pending.entries.on(side.other()))
+        else {
+            return;
+        };
+        // A directory that the other side does not have keeps its own metadata.
+        let meta = wanted.as_ref().map_or_else(
+            || here.meta.clone(),
+            |wanted| self.rules.onto(side).meta(&wanted.meta),
+        );
+        let diff = Diff {
+            path: parent.clone(),
+            a: pending.entries.a.clone(),
+            b: pending.entries.b.clone(),
+            base: None,
+            content: Content::Same(None),
+            protected: false,
+            relocated: None,
+        };
+        let both = wanted.is_some();
+        let done = self.settle_later(side, &parent, meta, false);
+        if both && self.rules.remember {
+            let item = self.ledger_item(&diff, side, Some(done), None);
+            if parent.is_root() {
+                self.ledger.root = Some(item);
+            } else if let Some(key) = parent.split() {
+                self.ledger.touched.insert(key, item);
+            }
+        }
+    }
+
+    /// Sets a directory's metadata when everything in it is done.
+    fn settle_later(&mut self, side: Side, path: &RelPath, meta: Meta, differs: bool) -> u32 {
+        let pending = self.pending.entry(path.clone()).or_default();
+        if let Some((id, _, already)) = pending.settle.on_mut(side) {
+            *already |= differs;
+            return *id;
+        }
+        let id = self.plan.reserve();
+        *pending.settle.on_mut(side) = Some((id, meta, differs));
+        id
+    }
+
+    /// Finishes the directories that no item after `next` can be in.
+    fn flush(&mut self, next: Option<&RelPath>) -> Result<(), Error> {
+        let through: Vec<RelPath> = match next {
+            Some(next) => {
+                let before = self.pending.range(..next.clone());
+                before.map(|(path, _)| path).filter(|path| !next.is_within(path)).cloned().collect()
+            }
+            None => self.pending.keys().cloned().collect(),
+        };
+        for path in through.into_iter().rev() {
+            let Some(pending) = self.pending.remove(&path) else { continue };
+            if let Some((id, side, op)) = pending.removal {
+                if !pending.kept {
+                    self.plan.push(id, side, op).map_err(Error::Spool)?;
+                } else if matches!(op, Op::ReplaceDirectory { .. }) {
+                    let why = "the directory holds entries that are kept, so that it cannot be replaced; skipped";
+                    self.plan.problems.push(problem(&path, why));
+                } else {
+                    self.plan.summary.skipped += 1;
+                }
+            }
+            for side in [Side::A, Side::B] {
+                if let Some((id, meta, differs)) = pending.settle.on(side).clone() {
+                    let op = Op::Settle { path: path.clone(), meta, differs };
+                    self.plan.push(id, side, op).map_err(Error::Spool)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, side: Side, op: Op) -> Result<u32, Error> {
+        let id = self.plan.reserve();
+        self.plan.push(id, side, op).map_err(Error::Spool)?;
+        Ok(id)
+    }
+
+    fn need(&mut self, side: Side, bytes: u64, inodes: u64) {
+        let need = &mut self.plan.summary.need[side as usize];
+        need.bytes += bytes;
+        need.inodes += inodes;
+    }
+
+    /// Counts what copying an entry takes.
+    fn copies(&mut self, side: Side, wanted: &Entry, replaces: bool) {
+        self.plan.summary.bytes_to_copy += wanted.kind.size();
+        if replaces {
+            self.replaced_bytes[side as usize] += wanted.allocated;
+            self.need(side, 0, 0);
+        } else {
+            self.need(side, wanted.allocated, 1);
+        }
+    }
+
+    /// Replacements stand beside what they replace for one batch at a time.
+    fn estimate_replacements(&mut self) {
+        for side in [Side::A, Side::B] {
+            let bytes = self.replaced_bytes[side as usize];
+            self.need(side, bytes.min(BATCH_BYTES), 0);
+        }
+    }
+
+    fn forget(&mut self, path: RelPath, done: Option<u32>) -> Result<(), Error> {
+        if !self.rules.remember {
+            return Ok(());
+        }
+        let item = LedgerItem {
+            path,
+            record: None,
+            target: Side::B,
+            done,
+            content: None,
+            requires: None,
+        };
+        self.ledger.items.push(&item).map(drop).map_err(Error::Spool)
+    }
+
+    fn remember(
+        &mut self,
+        diff: &Diff,
+        target: Side,
+        done: Option<u32>,
+        content: Option<u32>,
+    ) -> Result<(), Error> {
+        if !self.rules.remember {
+            return Ok(());
+        }
+        let mut item = self.ledger_item(diff, target, done, content);
+        if diff.path.is_root() {
+            self.ledger.root = Some(item);
+            return Ok(());
+        }
+        if diff.relocated.is_some() {
+            item.requires = self.moved_with(&diff.path);
+        }
+        self.ledger.items.push(&item).map(drop).map_err(Error::Spool)
+    }
+
+    fn moved_with(&self, path: &RelPath) -> Option<u32> {
+        let before = self.moved_directories.range(..=path.clone()).next_back();
+        before.filter(|(top, _)| path.is_within(top)).map(|(_, id)| *id)
+    }
+
+    /// What to remember of a path: the source's entry, and the target's as it is or as the step
+    /// `done` leaves it.
+    fn ledger_item(
+        &self,
+        diff: &Diff,
+        target: Side,
+        done: Option<u32>,
+        content: Option<u32>,
+    ) -> LedgerItem {
+        let source = target.other();
+        let record = diff.on(source).map(|wanted| {
+            let here = diff.on(target);
+            let there = self.rules.onto(target).meta(&wanted.meta);
+            let (meta, on_b) = match target {
+                Side::B => (wanted.meta.clone(), there),
+                Side::A => (there, wanted.meta.clone()),
+            };
+            let mut identity = [None, None];
+            identity[source as usize] = (!wanted.racy).then_some(wanted.identity);
+            identity[target as usize] =
+                here.filter(|e| !e.racy && done.is_none()).map(|entry| entry.identity);
+            let digest = match diff.content {
+                Content::Same(digest) => digest,
+                _ => wanted.digest,
+            };
+            Box::new(Record {
+                name: diff.path.name(),
+                kind: wanted.kind.clone(),
+                meta_on_b: (on_b != meta).then(|| Box::new(on_b)),
+                meta,
+                digest: digest.filter(|_| wanted.kind.is_file()),
+                identity,
+            })
+        });
+        LedgerItem { path: diff.path.clone(), record, target, done, content, requires: None }
+    }
+}
