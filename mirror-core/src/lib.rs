@@ -10,6 +10,7 @@ mod manifest;
 mod path;
 mod plan;
 mod root;
+mod spool;
 
 pub use capacity::{Capacity, Need};
 pub use entry::{Bytes, Digest, Entry, Identity, Kind, Meta, Problem, Side, Timestamp, Xattrs};
