@@ -17,5 +17,5 @@ pub use entry::{Bytes, Digest, Entry, Identity, Kind, Meta, Problem, Side, Times
 pub use error::Error;
 pub use guard::{BadDeleteLimit, DeleteLimit, Guards, Refused};
 pub use listing::{Listing, Listings, Tree};
-pub use manifest::{Block, Record};
+pub use manifest::{Block, Manifest, Record};
 pub use path::{HISTORY_DIRECTORY, Name, PathError, RelPath, TEMPORARY_PREFIX, escape};

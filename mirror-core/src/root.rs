@@ -177,17 +177,15 @@ pub(crate) fn unnamed_file(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 pub(crate) fn uniquely_named_file(
     fs: &dyn Fs,
     dir: BorrowedFd<'_>,
-    prefix: &str,
-) -> io::Result<(OwnedFd, String)> {
+    prefix: &[u8],
+) -> io::Result<(OwnedFd, Vec<u8>)> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let process = std::process::id();
     // A process that had the same number may have died and left some of these names.
     loop {
-        let name = format!(
-            "{prefix}{process}-{}",
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        match fs.open_at(dir, name.as_bytes(), Opening::Create) {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = [prefix, format!("{process}-{count}").as_bytes()].concat();
+        match fs.open_at(dir, &name, Opening::Create) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             result => return result.map(|file| (file, name)),
         }

@@ -25,7 +25,7 @@ const BUFFER: usize = 256 * 1024;
 
 /// How the name of a file starts where the file system has no files without one. It is removed
 /// at once; a crash in between leaves it in the state folder, which sweeps it.
-pub(crate) const SPOOL_PREFIX: &str = ".mirror-spool-";
+pub(crate) const SPOOL_PREFIX: &[u8] = b".mirror-spool-";
 
 /// The length in front of each record, as a little-endian `u32`.
 const PREFIX: usize = size_of::<u32>();
@@ -174,8 +174,8 @@ impl<T: Serialize + DeserializeOwned> Spool<T> {
 /// Makes a file as [`unnamed_file`] does, for file systems that cannot.
 fn file_without_its_name(fs: &dyn Fs, dir: &OwnedFd) -> io::Result<OwnedFd> {
     let (_, name) = uniquely_named_file(fs, dir.as_fd(), SPOOL_PREFIX)?;
-    let file = fs.open_at(dir.as_fd(), name.as_bytes(), Opening::Update);
-    fs.unlink_at(dir.as_fd(), name.as_bytes())?;
+    let file = fs.open_at(dir.as_fd(), &name, Opening::Update);
+    fs.unlink_at(dir.as_fd(), &name)?;
     file
 }
 
