@@ -59,11 +59,13 @@ impl<'de> Deserialize<'de> for Digest {
         let bytes = path::deserialize_bytes(deserializer)?;
         let bytes = if readable {
             let text = std::str::from_utf8(&bytes).map_err(de::Error::custom)?;
-            path::from_hex(text).ok_or_else(|| de::Error::custom("a digest is 64 hex digits"))?
+            path::from_hex(text)
+                .ok_or_else(|| de::Error::custom("a digest is 64 hex digits"))?
+                .into()
         } else {
             bytes
         };
-        <[u8; 32]>::try_from(bytes.as_slice())
+        <[u8; 32]>::try_from(&*bytes)
             .map(Digest)
             .map_err(|_| de::Error::custom("a digest is 32 bytes"))
     }

@@ -51,6 +51,8 @@ pub(crate) enum Opening {
     Read,
     /// Create a regular file that must not exist, with mode 0600.
     Create,
+    /// Read and write a regular file, made with mode 0600 where none is.
+    Update,
     /// Hold an inode of any kind without reading it.
     Handle,
 }
@@ -134,6 +136,41 @@ pub(crate) trait Fs: Debug + Send + Sync {
     fn lock(&self, file: BorrowedFd<'_>) -> io::Result<()>;
 }
 
+/// Writes all of `bytes` at `offset`, in as many calls as it takes.
+pub(crate) fn write_all_at(
+    fs: &dyn Fs,
+    file: BorrowedFd<'_>,
+    mut bytes: &[u8],
+    mut offset: u64,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = fs.write_at(file, bytes, offset)?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[written..];
+        offset += written as u64;
+    }
+    Ok(())
+}
+
+/// Fills `buffer` from `offset` on as far as the file reaches; returns how many bytes that were.
+pub(crate) fn read_full_at(
+    fs: &dyn Fs,
+    file: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match fs.read_at(file, &mut buffer[filled..], offset + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
 /// The kernel.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct RealFs;
@@ -144,13 +181,14 @@ impl Opening {
             Opening::Directory => OFlags::RDONLY | OFlags::DIRECTORY,
             Opening::Read => OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
             Opening::Create => OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL,
+            Opening::Update => OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY,
             Opening::Handle => OFlags::PATH,
         };
         flags | OFlags::NOFOLLOW | OFlags::CLOEXEC
     }
 
     fn mode(self) -> Mode {
-        if self == Opening::Create {
+        if matches!(self, Opening::Create | Opening::Update) {
             Mode::RUSR | Mode::WUSR
         } else {
             Mode::empty()

@@ -313,37 +313,46 @@ pub(crate) fn serialize_bytes<S: Serializer>(
     }
 }
 
-/// The inverse of [`serialize_bytes`].
+/// The inverse of [`serialize_bytes`]; borrows from the input where that holds the bytes as they
+/// are.
 pub(crate) fn deserialize_bytes<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Vec<u8>, D::Error> {
+) -> Result<Cow<'de, [u8]>, D::Error> {
     struct Bytes;
     impl<'de> Visitor<'de> for Bytes {
-        type Value = Vec<u8>;
+        type Value = Cow<'de, [u8]>;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a string, or {\"hex\": \"…\"} for bytes that are not UTF-8")
         }
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<u8>, E> {
-            Ok(text.as_bytes().to_vec())
+        fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+            Ok(Cow::Borrowed(text.as_bytes()))
         }
-        fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-            Ok(bytes.to_vec())
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(Cow::Owned(text.as_bytes().to_vec()))
         }
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u8>, A::Error> {
+        fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+            Ok(Cow::Borrowed(bytes))
+        }
+        fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+            Ok(Cow::Owned(bytes.to_vec()))
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
             let mut bytes = Vec::new();
             while let Some(byte) = seq.next_element()? {
                 bytes.push(byte);
             }
-            Ok(bytes)
+            Ok(Cow::Owned(bytes))
         }
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<u8>, A::Error> {
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let Some((key, hex)) = map.next_entry::<String, String>()? else {
                 return Err(de::Error::invalid_length(0, &self));
             };
             if key != "hex" || map.next_entry::<String, String>()?.is_some() {
                 return Err(de::Error::custom("expected the one key \"hex\""));
             }
-            from_hex(&hex).ok_or_else(|| de::Error::custom("not an even number of hex digits"))
+            from_hex(&hex)
+                .map(Cow::Owned)
+                .ok_or_else(|| de::Error::custom("not an even number of hex digits"))
         }
     }
     if deserializer.is_human_readable() {
