@@ -3,6 +3,7 @@
 mod capacity;
 mod entry;
 mod error;
+mod filter;
 mod fs;
 mod guard;
 mod listing;
@@ -14,6 +15,7 @@ mod root;
 pub use capacity::{Capacity, Need};
 pub use entry::{Bytes, Digest, Entry, Identity, Kind, Meta, Problem, Side, Timestamp, Xattrs};
 pub use error::Error;
+pub use filter::{Filter, FilterBuilder, Verdict};
 pub use guard::{BadDeleteLimit, DeleteLimit, Guards, Refused};
 pub use listing::{Listing, Listings, Tree};
 pub use manifest::{Block, Record};
