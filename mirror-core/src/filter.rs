@@ -985,7 +985,7 @@ mod tests {
     /// anchored pattern first and forgets it, so that `/a**` is taken for `/a` and a free `**`.
     fn git_misreads(rule: &str) -> bool {
         let rule = rule.strip_prefix('!').unwrap_or(rule);
-        rule.trim_end_matches('/').contains('/')
+        rule.strip_suffix('/').unwrap_or(rule).contains('/')
             && rule.match_indices("**").any(|(at, _)| {
                 let before = rule[..at].trim_end_matches('*');
                 let after = rule[at..].trim_start_matches('*');
