@@ -10,6 +10,7 @@ mod listing;
 mod manifest;
 mod path;
 mod plan;
+mod progress;
 mod root;
 
 pub use capacity::{Capacity, Need};
@@ -20,3 +21,4 @@ pub use guard::{BadDeleteLimit, DeleteLimit, Guards, Refused};
 pub use listing::{Listing, Listings, Tree};
 pub use manifest::{Block, Record};
 pub use path::{HISTORY_DIRECTORY, Name, PathError, RelPath, TEMPORARY_PREFIX, escape};
+pub use progress::{Cancel, Event, Observer, Phase};
