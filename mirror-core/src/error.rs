@@ -70,11 +70,11 @@ pub enum Error {
         why: String,
     },
     /// A filter rule that cannot be understood. Rules fail closed: nothing runs without them.
-    #[error("cannot use filter rule {line}{}: {why}", .file.as_ref().map(|f| format!(" of {}", shown(f))).unwrap_or_default())]
+    #[error("cannot use {}: {why}", filter_place(.file.as_deref(), *.line))]
     Filter {
         /// The file it is from; none for one given directly.
         file: Option<PathBuf>,
-        /// Its place among the rules, or its line, counted from 1.
+        /// Its place among the rules, or its line, counted from 1; 0 for a file as a whole.
         line: usize,
         /// What is wrong with it. The rule's own text is not repeated.
         why: String,
@@ -82,6 +82,14 @@ pub enum Error {
     /// The caller's cancel token was raised.
     #[error("cancelled; entries done so far are whole, and the next run goes on from there")]
     Cancelled,
+}
+
+fn filter_place(file: Option<&std::path::Path>, line: usize) -> String {
+    match file {
+        None => format!("filter rule {line}"),
+        Some(file) if line == 0 => format!("the filter file {}", shown(file)),
+        Some(file) => format!("line {line} of the filter file {}", shown(file)),
+    }
 }
 
 fn shown(path: &std::path::Path) -> String {

@@ -3,19 +3,23 @@
 mod capacity;
 mod entry;
 mod error;
+mod filter;
 mod fs;
 mod guard;
 mod listing;
 mod manifest;
 mod path;
 mod plan;
+mod progress;
 mod root;
 mod spool;
 
 pub use capacity::{Capacity, Need};
 pub use entry::{Bytes, Digest, Entry, Identity, Kind, Meta, Problem, Side, Timestamp, Xattrs};
 pub use error::Error;
+pub use filter::{Filter, FilterBuilder, Verdict};
 pub use guard::{BadDeleteLimit, DeleteLimit, Guards, Refused};
 pub use listing::{Listing, Listings, Tree};
 pub use manifest::{Block, Manifest, Record};
 pub use path::{HISTORY_DIRECTORY, Name, PathError, RelPath, TEMPORARY_PREFIX, escape};
+pub use progress::{Cancel, Event, Observer, Phase};
