@@ -10,7 +10,9 @@ mod listing;
 mod manifest;
 mod path;
 mod plan;
+mod policy;
 mod progress;
+mod reconcile;
 mod root;
 mod spool;
 
@@ -22,4 +24,9 @@ pub use guard::{BadDeleteLimit, DeleteLimit, Guards, Refused};
 pub use listing::{Listing, Listings, Tree};
 pub use manifest::{Block, Manifest, Record};
 pub use path::{HISTORY_DIRECTORY, Name, PathError, RelPath, TEMPORARY_PREFIX, escape};
+pub use plan::{Conflict, ConflictKind, Counts, Expected, Op, Plan, Step, Summary};
+pub use policy::{
+    Capabilities, Compare, Direction, Extraneous, Fidelity, OnConflict, Ownership, Policy,
+};
 pub use progress::{Cancel, Event, Observer, Phase};
+pub use reconcile::reconcile;

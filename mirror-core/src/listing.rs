@@ -54,7 +54,10 @@ pub struct Tree {
 
 impl Default for Tree {
     fn default() -> Tree {
-        Tree { root: Tree::entry(Name::of_root(), Kind::Directory, 0), entries: BTreeMap::new() }
+        Tree {
+            root: Tree::entry(Name::of_root(), Kind::Directory, 0),
+            entries: BTreeMap::new(),
+        }
     }
 }
 
@@ -74,7 +77,9 @@ impl Tree {
             let path = RelPath::new(path.as_ref())?;
             let content = content.as_ref();
             let inode = tree.entries.len() as u64 + 1_000;
-            let kind = Kind::File { size: content.len() as u64 };
+            let kind = Kind::File {
+                size: content.len() as u64,
+            };
             let mut entry = Tree::entry(path.name(), kind, inode);
             entry.digest = Some(Digest::of(content));
             tree.insert(path, entry);
@@ -100,7 +105,12 @@ impl Tree {
                 mtime: Timestamp::default(),
                 xattrs: Xattrs::default(),
             },
-            identity: Identity { device: 1, inode, ctime: Timestamp::default(), links: 1 },
+            identity: Identity {
+                device: 1,
+                inode,
+                ctime: Timestamp::default(),
+                links: 1,
+            },
             digest: None,
             racy: false,
         }
@@ -117,19 +127,27 @@ impl Tree {
         let parent = path.parent();
         if !parent.is_root() && !self.entries.contains_key(&parent) {
             let inode = self.entries.len() as u64 + 1_000_000;
-            self.insert(parent.clone(), Tree::entry(parent.name(), Kind::Directory, inode));
+            self.insert(
+                parent.clone(),
+                Tree::entry(parent.name(), Kind::Directory, inode),
+            );
         }
         self.entries.insert(path, entry);
     }
 
     /// Takes out `path` and everything below it.
     pub fn remove(&mut self, path: &RelPath) {
-        self.entries.retain(|candidate, _| !candidate.is_within(path));
+        self.entries
+            .retain(|candidate, _| !candidate.is_within(path));
     }
 
     /// The entry at `path`.
     pub fn get(&self, path: &RelPath) -> Option<&Entry> {
-        if path.is_root() { Some(&self.root) } else { self.entries.get(path) }
+        if path.is_root() {
+            Some(&self.root)
+        } else {
+            self.entries.get(path)
+        }
     }
 
     /// All entries but the root, in the order of their paths.
@@ -152,16 +170,26 @@ impl Tree {
         let mut directories: BTreeMap<RelPath, Vec<Entry>> = BTreeMap::new();
         directories.insert(RelPath::root(), Vec::new());
         for (path, entry) in &self.entries {
-            directories.entry(path.parent()).or_default().push(entry.clone());
+            directories
+                .entry(path.parent())
+                .or_default()
+                .push(entry.clone());
             if entry.kind.is_directory() {
                 directories.entry(path.clone()).or_default();
             }
         }
         let listings = directories.into_iter().map(|(directory, mut entries)| {
             entries.sort_by(|a, b| a.name.cmp(&b.name));
-            Listing { directory, entries, ..Listing::default() }
+            Listing {
+                directory,
+                entries,
+                ..Listing::default()
+            }
         });
-        TreeListings { root: &self.root, listings: listings.collect::<Vec<_>>().into_iter() }
+        TreeListings {
+            root: &self.root,
+            listings: listings.collect::<Vec<_>>().into_iter(),
+        }
     }
 
     /// The tree as a base that both sides agreed on, each with the inodes that this tree has.
@@ -171,7 +199,9 @@ impl Tree {
             directory: listing.directory,
             records: listing.entries.iter().map(record_of).collect(),
         });
-        blocks.filter(|block: &Block| !block.records.is_empty()).collect()
+        blocks
+            .filter(|block: &Block| !block.records.is_empty())
+            .collect()
     }
 }
 
@@ -229,9 +259,11 @@ impl OfDirectory for Block {
     }
 }
 
-impl<T: OfDirectory, E, I: Iterator<Item = Result<T, E>>> InOrder<I> {
+impl<T: OfDirectory + 'static, E: 'static, I: Iterator<Item = Result<T, E>>> InOrder<I> {
     pub(crate) fn new(items: I) -> InOrder<I> {
-        InOrder { items: items.peekable() }
+        InOrder {
+            items: items.peekable(),
+        }
     }
 
     /// The directory that comes next, if any.

@@ -190,9 +190,9 @@ impl Stage {
 impl Op {
     pub(crate) fn stage(&self) -> Stage {
         match self {
-            Op::MakeDirectory { .. } | Op::ReplaceWithDirectory { .. } | Op::MoveDirectory { .. } => {
-                Stage::Structure
-            }
+            Op::MakeDirectory { .. }
+            | Op::ReplaceWithDirectory { .. }
+            | Op::MoveDirectory { .. } => Stage::Structure,
             Op::MoveFile { .. } => Stage::Moves,
             Op::Put { .. } | Op::SetMeta { .. } => Stage::Contents,
             Op::Link { .. } => Stage::Links,
@@ -224,7 +224,10 @@ impl Op {
             Op::MakeDirectory { .. } => counts.created = 1,
             Op::ReplaceWithDirectory { .. } | Op::ReplaceDirectory { .. } => counts.updated = 1,
             Op::MoveDirectory { .. } | Op::MoveFile { .. } => counts.moved = 1,
-            Op::Put { expected: Expected::Absent, .. } => counts.created = 1,
+            Op::Put {
+                expected: Expected::Absent,
+                ..
+            } => counts.created = 1,
             Op::Put { .. } => counts.updated = 1,
             Op::SetMeta { .. } | Op::Settle { differs: true, .. } => counts.metadata_only = 1,
             Op::Link { members, .. } => {
@@ -253,7 +256,12 @@ impl Op {
             Op::MoveDirectory { from, to, .. } => format!("move directory {from} to {to}"),
             Op::MoveFile { from, to, .. } => format!("move {from} to {to}"),
             Op::Put { path, expected, .. } => format!("{} {path}", verb(expected)),
-            Op::SetMeta { path, .. } | Op::Settle { path, differs: true, .. } => {
+            Op::SetMeta { path, .. }
+            | Op::Settle {
+                path,
+                differs: true,
+                ..
+            } => {
                 format!("set metadata of {path}")
             }
             Op::Link { leader, members } => {
@@ -483,11 +491,7 @@ impl Plan {
     }
 
     /// The steps of one stage on one side.
-    pub(crate) fn stage(
-        &self,
-        stage: Stage,
-        side: Side,
-    ) -> impl Iterator<Item = io::Result<Step>> {
+    pub(crate) fn stage(&self, stage: Stage, side: Side) -> impl Iterator<Item = io::Result<Step>> {
         self.stages[stage as usize]
             .iter()
             .filter(move |step| step.as_ref().map_or(true, |step| step.side == side))
@@ -495,7 +499,9 @@ impl Plan {
 
     /// Whether anything is done on `side`.
     pub(crate) fn touches(&self, side: Side) -> bool {
-        Stage::ALL.iter().any(|&stage| self.stage(stage, side).next().is_some())
+        Stage::ALL
+            .iter()
+            .any(|&stage| self.stage(stage, side).next().is_some())
     }
 
     /// Writes the plan as JSON lines: a head with `"format": 1` and the sums, one line for each
@@ -508,7 +514,10 @@ impl Plan {
             serde_json::to_writer(&mut *out, line)?;
             out.write_all(b"\n")
         };
-        line(&Line::Plan { format: 1, summary: self.summary })?;
+        line(&Line::Plan {
+            format: 1,
+            summary: self.summary,
+        })?;
         for step in self.steps() {
             line(&Line::Step(step?))?;
         }
@@ -538,16 +547,22 @@ impl Plan {
                 .read_until(b'\n', &mut buffer)
                 .map_err(|error| fail(number, error.to_string()))?;
             if read == 0 {
-                return Err(fail(number, "the plan ends before its last line".to_owned()));
+                return Err(fail(
+                    number,
+                    "the plan ends before its last line".to_owned(),
+                ));
             }
             if buffer.last() != Some(&b'\n') {
                 return Err(fail(number, "the line is cut or too long".to_owned()));
             }
-            let line: Line = serde_json::from_slice(&buffer)
-                .map_err(|error| fail(number, error.to_string()))?;
+            let line: Line =
+                serde_json::from_slice(&buffer).map_err(|error| fail(number, error.to_string()))?;
             match line {
                 Line::Plan { format: 1, summary } if number == 1 => {
-                    plan.summary = Summary { counts: Default::default(), ..summary };
+                    plan.summary = Summary {
+                        counts: Default::default(),
+                        ..summary
+                    };
                 }
                 Line::Plan { format, .. } if number == 1 => {
                     let why = format!("its format is {format}; this program reads format 1");
@@ -577,7 +592,8 @@ fn check(op: &Op) -> Result<(), &'static str> {
         names.any(|name| name.starts_with(TEMPORARY_PREFIX))
     };
     let reserved = |path: &RelPath| {
-        temporary(path) || path.as_bytes().split(|&byte| byte == b'/').next() == Some(HISTORY_DIRECTORY)
+        temporary(path)
+            || path.as_bytes().split(|&byte| byte == b'/').next() == Some(HISTORY_DIRECTORY)
     };
     let mut paths = vec![op.path()];
     match op {
@@ -597,7 +613,14 @@ fn check(op: &Op) -> Result<(), &'static str> {
         }
         Op::MoveFile { from, .. } => paths.push(from),
         Op::Link { members, .. } => paths.extend(members.iter().map(|(path, _)| path)),
-        Op::Put { kind: Kind::Directory, .. } | Op::ReplaceDirectory { kind: Kind::Directory, .. } => {
+        Op::Put {
+            kind: Kind::Directory,
+            ..
+        }
+        | Op::ReplaceDirectory {
+            kind: Kind::Directory,
+            ..
+        } => {
             return Err("a directory is made, not copied");
         }
         _ => {}

@@ -96,7 +96,9 @@ pub fn reconcile(
     let all = Capabilities::all();
     let rules = Rules::new(policy, filter, [&all, &all], base.is_some());
     let blocks = base.map(Tree::blocks).unwrap_or_default();
-    let base_root = base.and_then(|tree| tree.get(&crate::RelPath::root())).map(record_of);
+    let base_root = base
+        .and_then(|tree| tree.get(&crate::RelPath::root()))
+        .map(record_of);
     let mut items = Spool::new(None);
     let mut sink = |item: Item| items.push(&item).map(drop).map_err(Error::Spool);
     let tally = compare(
@@ -115,5 +117,8 @@ pub fn reconcile(
 
 /// A problem at a path, as data for the report.
 pub(crate) fn problem(path: &crate::RelPath, error: impl Into<String>) -> Problem {
-    Problem { path: path.clone(), error: error.into() }
+    Problem {
+        path: path.clone(),
+        error: error.into(),
+    }
 }

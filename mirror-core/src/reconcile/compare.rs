@@ -132,15 +132,26 @@ pub(crate) fn compare(
         sink,
     };
     let roots = (a.root().clone(), b.root().clone());
-    comparison.meet(RelPath::root(), Some(roots.0), Some(roots.1), base_root.cloned())?;
+    comparison.meet(
+        RelPath::root(),
+        Some(roots.0),
+        Some(roots.1),
+        base_root.cloned(),
+    )?;
     comparison.tally.entries = [0, 0];
     comparison.tally.unchanged = 0;
 
     let mut base = InOrder::new(base.map(|block| block.map_err(Error::Spool)));
     let (mut a, mut b) = (InOrder::new(a), InOrder::new(b));
     loop {
-        let heads = [base.next_directory()?, a.next_directory()?, b.next_directory()?];
-        let Some(directory) = heads.into_iter().flatten().min().cloned() else { break };
+        let heads = [
+            base.next_directory()?,
+            a.next_directory()?,
+            b.next_directory()?,
+        ];
+        let Some(directory) = heads.into_iter().flatten().min().cloned() else {
+            break;
+        };
         let block = base.take(&directory)?;
         let listings = [a.take(&directory)?, b.take(&directory)?];
         comparison.directory(directory, block, listings)?;
@@ -179,7 +190,10 @@ impl Comparison<'_, '_> {
                 doubtful.push(directory.clone());
             }
             if listing.incomplete || listing.hides_excluded || listing.other_mount {
-                (self.sink)(Item::Holds { path: directory.clone(), side })?;
+                (self.sink)(Item::Holds {
+                    path: directory.clone(),
+                    side,
+                })?;
             }
             other_mount |= side == Side::B && listing.other_mount;
             self.tally.entries[side as usize] += listing.entries.len() as u64;
@@ -193,7 +207,11 @@ impl Comparison<'_, '_> {
         let [a, b] = listings.map(|listing| listing.map(|l| l.entries).unwrap_or_default());
         let mut a = a.into_iter().peekable();
         let mut b = b.into_iter().peekable();
-        let mut records = block.map(|block| block.records).unwrap_or_default().into_iter().peekable();
+        let mut records = block
+            .map(|block| block.records)
+            .unwrap_or_default()
+            .into_iter()
+            .peekable();
         let mut inside = self.directories.remove(&directory);
         loop {
             let heads = [
@@ -201,7 +219,9 @@ impl Comparison<'_, '_> {
                 b.peek().map(|entry| &entry.name),
                 records.peek().map(|record| &record.name),
             ];
-            let Some(name) = heads.into_iter().flatten().min().cloned() else { return Ok(()) };
+            let Some(name) = heads.into_iter().flatten().min().cloned() else {
+                return Ok(());
+            };
             let a = a.next_if(|entry| entry.name == name);
             let b = b.next_if(|entry| entry.name == name);
             let record = records.next_if(|record| record.name == name);
@@ -240,7 +260,10 @@ impl Comparison<'_, '_> {
         self.tally.skipped += 1;
         for side in [Side::A, Side::B] {
             if !missing[side as usize] {
-                (self.sink)(Item::Holds { path: directory.clone(), side })?;
+                (self.sink)(Item::Holds {
+                    path: directory.clone(),
+                    side,
+                })?;
             }
         }
         if seen.is_some_and(|entry| entry.kind.is_directory()) {
@@ -270,9 +293,11 @@ impl Comparison<'_, '_> {
                 Content::Same(_) => known || meets(&self.rules.onto_b, a, b),
                 _ => false,
             };
-            let linked = !known && a.kind.is_file() && (a.identity.links > 1 || b.identity.links > 1);
+            let linked =
+                !known && a.kind.is_file() && (a.identity.links > 1 || b.identity.links > 1);
             if a.kind.is_directory() && b.kind.is_directory() && same {
-                self.directories.insert(path.clone(), (a.clone(), b.clone()));
+                self.directories
+                    .insert(path.clone(), (a.clone(), b.clone()));
             }
             if same && !linked && (known || !self.rules.remember) {
                 self.tally.unchanged += 1;
@@ -288,7 +313,15 @@ impl Comparison<'_, '_> {
             (Some(a), Some(b)) => content(a, b, record.as_ref(), self.rules.policy.compare),
             _ => Content::Different,
         };
-        let diff = Diff { path, a, b, base: record, content, protected, relocated: None };
+        let diff = Diff {
+            path,
+            a,
+            b,
+            base: record,
+            content,
+            protected,
+            relocated: None,
+        };
         Some(Item::Diff(Box::new(diff)))
     }
 

@@ -70,7 +70,10 @@ fn choose_both_ways(diff: &Diff, rules: &Rules<'_>) -> Choice {
             _ => conflict(diff, ConflictKind::NoAncestor, rules),
         };
     };
-    let changed = |side: Side| diff.on(side).is_some_and(|e| has_changed(e, record, side, rules));
+    let changed = |side: Side| {
+        diff.on(side)
+            .is_some_and(|e| has_changed(e, record, side, rules))
+    };
     match (&diff.a, &diff.b) {
         (Some(_), None) if changed(Side::A) => conflict(diff, ConflictKind::DeletedOnB, rules),
         (None, Some(_)) if changed(Side::B) => conflict(diff, ConflictKind::DeletedOnA, rules),
@@ -103,7 +106,9 @@ fn has_changed(entry: &Entry, record: &Record, side: Side, rules: &Rules<'_>) ->
     };
     entry.kind != record.kind
         || !content
-        || !rules.onto(side).is_met(&entry.kind, &remembered, &entry.meta)
+        || !rules
+            .onto(side)
+            .is_met(&entry.kind, &remembered, &entry.meta)
 }
 
 fn conflict(diff: &Diff, kind: ConflictKind, rules: &Rules<'_>) -> Choice {
@@ -174,7 +179,11 @@ pub(crate) fn decide(
         let moves = moves::find(items, rules, side, read)?;
         *found.on_mut(side) = (moves, links::find(items, rules, side)?);
     }
-    let ledger = Ledger { items: Spool::new(folder), touched: BTreeMap::new(), root: None };
+    let ledger = Ledger {
+        items: Spool::new(folder),
+        touched: BTreeMap::new(),
+        root: None,
+    };
     let mut decider = Decider {
         rules,
         plan,
@@ -237,15 +246,35 @@ impl Decider<'_, '_> {
     }
 
     fn diff(&mut self, diff: Diff) -> Result<(), Error> {
-        if self.blocked.as_ref().is_some_and(|blocked| diff.path.is_within(blocked)) {
+        if self
+            .blocked
+            .as_ref()
+            .is_some_and(|blocked| diff.path.is_within(blocked))
+        {
             return self.leave(&diff);
         }
         self.blocked = None;
-        if diff.a.as_ref().or(diff.b.as_ref()).is_some_and(|entry| entry.kind.is_directory())
-            || diff.b.as_ref().is_some_and(|entry| entry.kind.is_directory())
+        if diff
+            .a
+            .as_ref()
+            .or(diff.b.as_ref())
+            .is_some_and(|entry| entry.kind.is_directory())
+            || diff
+                .b
+                .as_ref()
+                .is_some_and(|entry| entry.kind.is_directory())
         {
-            let entries = Pair { a: diff.a.clone(), b: diff.b.clone() };
-            self.pending.insert(diff.path.clone(), Pending { entries, ..Pending::default() });
+            let entries = Pair {
+                a: diff.a.clone(),
+                b: diff.b.clone(),
+            };
+            self.pending.insert(
+                diff.path.clone(),
+                Pending {
+                    entries,
+                    ..Pending::default()
+                },
+            );
         }
         self.move_directory(&diff)?;
         match choose(&diff, self.rules) {
@@ -257,11 +286,19 @@ impl Decider<'_, '_> {
                     let (path, winner) = (diff.path.clone(), Some(side.other()));
                     self.plan.conflicts.push(Conflict { path, kind, winner });
                 }
-                self.follow(side, &diff, settles.is_some() && self.rules.policy.keep_losers)
+                self.follow(
+                    side,
+                    &diff,
+                    settles.is_some() && self.rules.policy.keep_losers,
+                )
             }
             Choice::Conflict(kind) => {
                 let path = diff.path.clone();
-                self.plan.conflicts.push(Conflict { path, kind, winner: None });
+                self.plan.conflicts.push(Conflict {
+                    path,
+                    kind,
+                    winner: None,
+                });
                 self.stand_off(&diff)
             }
         }
@@ -349,7 +386,10 @@ impl Decider<'_, '_> {
                 let members = std::mem::take(&mut group.to_link);
                 let id = self.plan.reserve();
                 group.link = Some(id);
-                let op = Op::Link { leader: diff.path.clone(), members };
+                let op = Op::Link {
+                    leader: diff.path.clone(),
+                    members,
+                };
                 self.plan.push(id, side, op).map_err(Error::Spool)?;
                 Ok(Some(id))
             }
@@ -386,7 +426,10 @@ impl Decider<'_, '_> {
         self.touch(side, &diff.path);
         if wanted.kind.is_directory() {
             let meta = self.rules.onto(side).meta(&wanted.meta);
-            let op = Op::MakeDirectory { path: diff.path.clone(), meta: meta.clone() };
+            let op = Op::MakeDirectory {
+                path: diff.path.clone(),
+                meta: meta.clone(),
+            };
             self.step(side, op)?;
             self.need(side, 4096, 1);
             let done = self.settle_later(side, &diff.path, meta, false);
@@ -412,7 +455,13 @@ impl Decider<'_, '_> {
             self.keep(&path, side.other());
             self.touch(side, &path);
             let meta = self.rules.onto(side).meta(&entry.meta);
-            self.step(side, Op::MakeDirectory { path: path.clone(), meta: meta.clone() })?;
+            self.step(
+                side,
+                Op::MakeDirectory {
+                    path: path.clone(),
+                    meta: meta.clone(),
+                },
+            )?;
             self.settle_later(side, &path, meta, false);
             if let Some(pending) = self.pending.get_mut(&path) {
                 pending.removal = None;
@@ -441,7 +490,14 @@ impl Decider<'_, '_> {
             (true, false) => {
                 self.touch(side, &diff.path);
                 let path = diff.path.clone();
-                self.step(side, Op::ReplaceWithDirectory { path, meta: meta.clone(), expected })?;
+                self.step(
+                    side,
+                    Op::ReplaceWithDirectory {
+                        path,
+                        meta: meta.clone(),
+                        expected,
+                    },
+                )?;
                 self.need(side, 4096, 1);
                 let done = self.settle_later(side, &diff.path, meta, false);
                 self.remember(diff, side, Some(done), None)
@@ -450,7 +506,13 @@ impl Decider<'_, '_> {
                 self.touch(side, &diff.path);
                 let (path, kind, source) =
                     (diff.path.clone(), wanted.kind.clone(), wanted.identity);
-                let op = Op::ReplaceDirectory { path, kind, meta, source, expected };
+                let op = Op::ReplaceDirectory {
+                    path,
+                    kind,
+                    meta,
+                    source,
+                    expected,
+                };
                 let id = self.plan.reserve();
                 self.copies(side, wanted, false);
                 if let Some(pending) = self.pending.get_mut(&diff.path) {
@@ -469,7 +531,14 @@ impl Decider<'_, '_> {
                 let mut done = None;
                 if !meets && !matches!(role, Some(Role::Member { .. })) {
                     let path = diff.path.clone();
-                    done = Some(self.step(side, Op::SetMeta { path, meta, expected })?);
+                    done = Some(self.step(
+                        side,
+                        Op::SetMeta {
+                            path,
+                            meta,
+                            expected,
+                        },
+                    )?);
                 }
                 if let Some(role) = role {
                     done = self.link(side, diff, role, done)?;
@@ -543,7 +612,11 @@ impl Decider<'_, '_> {
         }
         let id = self.plan.reserve();
         let (path, expected) = (diff.path.clone(), Expected::of(here));
-        let op = Op::Remove { path, expected, keep_old: keep_old && !here.kind.is_directory() };
+        let op = Op::Remove {
+            path,
+            expected,
+            keep_old: keep_old && !here.kind.is_directory(),
+        };
         match self.pending.get_mut(&diff.path) {
             Some(pending) if here.kind.is_directory() => pending.removal = Some((id, side, op)),
             _ => self.plan.push(id, side, op).map_err(Error::Spool)?,
@@ -556,7 +629,11 @@ impl Decider<'_, '_> {
         let mut path = path.clone();
         loop {
             if let Some(pending) = self.pending.get_mut(&path) {
-                if pending.removal.as_ref().is_some_and(|(_, from, _)| *from == side) {
+                if pending
+                    .removal
+                    .as_ref()
+                    .is_some_and(|(_, from, _)| *from == side)
+                {
                     pending.kept = true;
                 }
             }
@@ -574,10 +651,21 @@ impl Decider<'_, '_> {
             let Some((inside, a, b)) = self.inside.as_ref().filter(|(p, ..)| *p == parent) else {
                 return;
             };
-            let entries = Pair { a: Some(a.clone()), b: Some(b.clone()) };
-            self.pending.insert(inside.clone(), Pending { entries, ..Pending::default() });
+            let entries = Pair {
+                a: Some(a.clone()),
+                b: Some(b.clone()),
+            };
+            self.pending.insert(
+                inside.clone(),
+                Pending {
+                    entries,
+                    ..Pending::default()
+                },
+            );
         }
-        let Some(pending) = self.pending.get(&parent) else { return };
+        let Some(pending) = self.pending.get(&parent) else {
+            return;
+        };
         if pending.settle.on(side).is_some() || pending.removal.is_some() {
             return;
         }
@@ -628,12 +716,18 @@ impl Decider<'_, '_> {
         let through: Vec<RelPath> = match next {
             Some(next) => {
                 let before = self.pending.range(..next.clone());
-                before.map(|(path, _)| path).filter(|path| !next.is_within(path)).cloned().collect()
+                before
+                    .map(|(path, _)| path)
+                    .filter(|path| !next.is_within(path))
+                    .cloned()
+                    .collect()
             }
             None => self.pending.keys().cloned().collect(),
         };
         for path in through.into_iter().rev() {
-            let Some(pending) = self.pending.remove(&path) else { continue };
+            let Some(pending) = self.pending.remove(&path) else {
+                continue;
+            };
             if let Some((id, side, op)) = pending.removal {
                 if !pending.kept {
                     self.plan.push(id, side, op).map_err(Error::Spool)?;
@@ -646,7 +740,11 @@ impl Decider<'_, '_> {
             }
             for side in [Side::A, Side::B] {
                 if let Some((id, meta, differs)) = pending.settle.on(side).clone() {
-                    let op = Op::Settle { path: path.clone(), meta, differs };
+                    let op = Op::Settle {
+                        path: path.clone(),
+                        meta,
+                        differs,
+                    };
                     self.plan.push(id, side, op).map_err(Error::Spool)?;
                 }
             }
@@ -697,7 +795,11 @@ impl Decider<'_, '_> {
             content: None,
             requires: None,
         };
-        self.ledger.items.push(&item).map(drop).map_err(Error::Spool)
+        self.ledger
+            .items
+            .push(&item)
+            .map(drop)
+            .map_err(Error::Spool)
     }
 
     fn remember(
@@ -718,12 +820,18 @@ impl Decider<'_, '_> {
         if diff.relocated.is_some() {
             item.requires = self.moved_with(&diff.path);
         }
-        self.ledger.items.push(&item).map(drop).map_err(Error::Spool)
+        self.ledger
+            .items
+            .push(&item)
+            .map(drop)
+            .map_err(Error::Spool)
     }
 
     fn moved_with(&self, path: &RelPath) -> Option<u32> {
         let before = self.moved_directories.range(..=path.clone()).next_back();
-        before.filter(|(top, _)| path.is_within(top)).map(|(_, id)| *id)
+        before
+            .filter(|(top, _)| path.is_within(top))
+            .map(|(_, id)| *id)
     }
 
     /// What to remember of a path: the source's entry, and the target's as it is or as the step
@@ -745,8 +853,9 @@ impl Decider<'_, '_> {
             };
             let mut identity = [None, None];
             identity[source as usize] = (!wanted.racy).then_some(wanted.identity);
-            identity[target as usize] =
-                here.filter(|e| !e.racy && done.is_none()).map(|entry| entry.identity);
+            identity[target as usize] = here
+                .filter(|e| !e.racy && done.is_none())
+                .map(|entry| entry.identity);
             let digest = match diff.content {
                 Content::Same(digest) => digest,
                 _ => wanted.digest,
@@ -760,6 +869,13 @@ impl Decider<'_, '_> {
                 identity,
             })
         });
-        LedgerItem { path: diff.path.clone(), record, target, done, content, requires: None }
+        LedgerItem {
+            path: diff.path.clone(),
+            record,
+            target,
+            done,
+            content,
+            requires: None,
+        }
     }
 }

@@ -69,7 +69,9 @@ pub(crate) fn find(items: &Spool<Item>, rules: &Rules<'_>, target: Side) -> Resu
     // How many of the names that are looked at an inode of the target has.
     let mut seen: HashMap<Inode, u32> = HashMap::new();
     for item in items.iter() {
-        let Item::Diff(diff) = item.map_err(Error::Spool)? else { continue };
+        let Item::Diff(diff) = item.map_err(Error::Spool)? else {
+            continue;
+        };
         let here = diff.on(target).filter(|entry| entry.kind.is_file());
         if let Some(entry) = here.filter(|entry| entry.identity.links > 1) {
             *seen.entry(inode(entry)).or_default() += 1;
@@ -85,9 +87,8 @@ pub(crate) fn find(items: &Spool<Item>, rules: &Rules<'_>, target: Side) -> Resu
         let onto = rules.onto(target);
         let member = Member {
             same: matches!(diff.content, Content::Same(_)),
-            meets: here.is_some_and(|e| {
-                onto.is_met(&wanted.kind, &onto.meta(&wanted.meta), &e.meta)
-            }),
+            meets: here
+                .is_some_and(|e| onto.is_met(&wanted.kind, &onto.meta(&wanted.meta), &e.meta)),
             target: diff.on(target).cloned(),
             path: diff.path,
         };
@@ -105,7 +106,9 @@ pub(crate) fn find(items: &Spool<Item>, rules: &Rules<'_>, target: Side) -> Resu
     // it get one of their own.
     let mut owners: HashMap<Inode, Inode> = HashMap::new();
     for key in order {
-        let Some(group_members) = members.remove(&key) else { continue };
+        let Some(group_members) = members.remove(&key) else {
+            continue;
+        };
         let mut group = Group::default();
         let mut leader_inode = None;
         for (place, member) in group_members.into_iter().enumerate() {
@@ -115,21 +118,38 @@ pub(crate) fn find(items: &Spool<Item>, rules: &Rules<'_>, target: Side) -> Resu
                 let must_put = file.is_none_or(|entry| {
                     let foreign = *owners.entry(inode(entry)).or_insert(key) != key;
                     // Names outside of the tree share this inode: its metadata is not ours.
-                    let outside = seen.get(&inode(entry)).is_some_and(|&n| entry.identity.links > n);
+                    let outside = seen
+                        .get(&inode(entry))
+                        .is_some_and(|&n| entry.identity.links > n);
                     foreign || (!member.meets && outside)
                 });
                 if member.same && !must_put {
                     leader_inode = file.map(inode);
                 }
-                links.roles.insert(member.path, Role::Leader { group: index, must_put });
+                links.roles.insert(
+                    member.path,
+                    Role::Leader {
+                        group: index,
+                        must_put,
+                    },
+                );
                 continue;
             }
             let linked = leader_inode.is_some() && file.map(inode) == leader_inode;
             if !linked {
-                let expected = member.target.as_ref().map_or(Expected::Absent, Expected::of);
+                let expected = member
+                    .target
+                    .as_ref()
+                    .map_or(Expected::Absent, Expected::of);
                 group.to_link.push((member.path.clone(), expected));
             }
-            links.roles.insert(member.path, Role::Member { group: index, linked });
+            links.roles.insert(
+                member.path,
+                Role::Member {
+                    group: index,
+                    linked,
+                },
+            );
         }
         links.groups.push(group);
     }
@@ -139,7 +159,9 @@ pub(crate) fn find(items: &Spool<Item>, rules: &Rules<'_>, target: Side) -> Resu
 /// Whether the target follows the source at this path, or both agree already.
 fn is_followed(diff: &Diff, rules: &Rules<'_>, target: Side) -> bool {
     let choice = choose(diff, rules);
-    let directory = diff.on(target).is_some_and(|entry| entry.kind.is_directory());
+    let directory = diff
+        .on(target)
+        .is_some_and(|entry| entry.kind.is_directory());
     !directory
         && (matches!(choice, Choice::Onto(side, _) if side == target)
             || (choice == Choice::Agreed && target == Side::B))

@@ -42,8 +42,10 @@ pub(crate) fn relocate(
     if relocations.is_empty() {
         return Ok(items);
     }
-    let sources: BTreeMap<&RelPath, ()> =
-        relocations.values().map(|relocation| (&relocation.old.path, ())).collect();
+    let sources: BTreeMap<&RelPath, ()> = relocations
+        .values()
+        .map(|relocation| (&relocation.old.path, ()))
+        .collect();
     let mut rewritten = Spool::new(folder);
     let mut push = |item: Item| rewritten.push(&item).map(drop).map_err(Error::Spool);
     // Directories whose new place has been passed in their parent's listing, and whose own
@@ -71,7 +73,10 @@ pub(crate) fn relocate(
         if ancestor_in(&sources, item.path()).is_some() {
             if let Item::Diff(diff) = item {
                 let is_top = sources.contains_key(&diff.path);
-                push(Item::MovedAway { path: diff.path, is_top })?;
+                push(Item::MovedAway {
+                    path: diff.path,
+                    is_top,
+                })?;
             }
             continue;
         }
@@ -81,7 +86,9 @@ pub(crate) fn relocate(
                     let target = relocation.target;
                     let mut top = combine(to, Some(&diff), Some(&relocation.old), target, rules);
                     if let Item::Diff(diff) = &mut top {
-                        diff.relocated.iter_mut().for_each(|relocated| relocated.is_top = true);
+                        diff.relocated
+                            .iter_mut()
+                            .for_each(|relocated| relocated.is_top = true);
                     }
                     push(top)?;
                     waiting.insert(to, relocation);
@@ -114,16 +121,27 @@ struct Merge<'a> {
 impl<'a> Merge<'a> {
     fn new(items: &'a Spool<Item>, to: &'a RelPath, relocation: &'a Relocation) -> Merge<'a> {
         let from = &relocation.old.path;
-        let old = relocation.start.into_iter().flat_map(|start| items.iter_from(start));
+        let old = relocation
+            .start
+            .into_iter()
+            .flat_map(|start| items.iter_from(start));
         let old = old.map(|item| item.map_err(Error::Spool));
         let old = old
-            .take_while(move |item| item.as_ref().map_or(true, |i| i.listed_in().is_within(from)))
+            .take_while(move |item| {
+                item.as_ref()
+                    .map_or(true, |i| i.listed_in().is_within(from))
+            })
             .filter_map(|item| match item {
                 Ok(Item::Diff(diff)) => Some(Ok(*diff)),
                 Ok(_) => None,
                 Err(error) => Some(Err(error)),
             });
-        Merge { to, relocation, old: Box::new(old), next: None }
+        Merge {
+            to,
+            relocation,
+            old: Box::new(old),
+            next: None,
+        }
     }
 
     /// The next entry at the old place, with the path it will have.
@@ -133,7 +151,10 @@ impl<'a> Merge<'a> {
         }
         Ok(self.next.as_ref().map(|diff| {
             let path = diff.path.rebase(&self.relocation.old.path, self.to);
-            (path.expect("the region holds what lies below the old place"), diff)
+            (
+                path.expect("the region holds what lies below the old place"),
+                diff,
+            )
         }))
     }
 
@@ -179,10 +200,13 @@ fn combine(
     rules: &Rules<'_>,
 ) -> Item {
     let source_entry = new.and_then(|diff| diff.on(target.other())).cloned();
-    let target_entry = old.and_then(|diff| diff.on(target)).cloned().map(|mut entry| {
-        entry.name = path.name();
-        entry
-    });
+    let target_entry = old
+        .and_then(|diff| diff.on(target))
+        .cloned()
+        .map(|mut entry| {
+            entry.name = path.name();
+            entry
+        });
     let base = old.and_then(|diff| diff.base.clone()).map(|mut record| {
         record.name = path.name();
         record
@@ -202,7 +226,11 @@ fn combine(
         base,
         content,
         protected: false,
-        relocated: old.map(|diff| Relocated { from: diff.path.clone(), target, is_top: false }),
+        relocated: old.map(|diff| Relocated {
+            from: diff.path.clone(),
+            target,
+            is_top: false,
+        }),
     }))
 }
 
@@ -227,7 +255,9 @@ fn find(items: &Spool<Item>, rules: &Rules<'_>) -> Result<BTreeMap<RelPath, Relo
         let mut gone: HashMap<(u64, u64), Diff> = HashMap::new();
         let mut come: Vec<((u64, u64), RelPath)> = Vec::new();
         for item in items.iter() {
-            let Item::Diff(diff) = item.map_err(Error::Spool)? else { continue };
+            let Item::Diff(diff) = item.map_err(Error::Spool)? else {
+                continue;
+            };
             if let Some(inode) = renamed_away(&diff, target, rules) {
                 gone.insert(inode, *diff);
             } else if let (Some(entry), None) = (diff.on(target.other()), diff.on(target)) {
@@ -236,7 +266,9 @@ fn find(items: &Spool<Item>, rules: &Rules<'_>) -> Result<BTreeMap<RelPath, Relo
                 }
             }
         }
-        let pairs = come.into_iter().filter_map(|(inode, to)| gone.remove(&inode).map(|d| (d, to)));
+        let pairs = come
+            .into_iter()
+            .filter_map(|(inode, to)| gone.remove(&inode).map(|d| (d, to)));
         let mut pairs: Vec<(Diff, RelPath)> = pairs.collect();
         pairs.sort_by(|x, y| x.0.path.cmp(&y.0.path));
         let mut accepted = topmost(pairs);
@@ -262,7 +294,9 @@ struct Candidate {
 fn renamed_away(diff: &Diff, target: Side, rules: &Rules<'_>) -> Option<(u64, u64)> {
     let entry = diff.on(target)?;
     let record = diff.base.as_ref()?;
-    if diff.on(target.other()).is_some() || !entry.kind.is_directory() || !record.kind.is_directory()
+    if diff.on(target.other()).is_some()
+        || !entry.kind.is_directory()
+        || !record.kind.is_directory()
     {
         return None;
     }
@@ -291,13 +325,29 @@ fn topmost(pairs: Vec<(Diff, RelPath)>) -> BTreeMap<RelPath, Candidate> {
         let holds = |paths: &BTreeMap<RelPath, ()>, path: &RelPath| {
             let below = paths.range(path.clone()..).next();
             below.is_some_and(|(below, ())| below.is_within(path))
-                || paths.range(..path.clone()).next_back().is_some_and(|(at, ())| path.is_within(at))
+                || paths
+                    .range(..path.clone())
+                    .next_back()
+                    .is_some_and(|(at, ())| path.is_within(at))
         };
-        let overlaps = accepted.range(to.clone()..).next().is_some_and(|(p, _)| p.is_within(&to))
-            || accepted.range(..to.clone()).next_back().is_some_and(|(p, _)| to.is_within(p));
+        let overlaps = accepted
+            .range(to.clone()..)
+            .next()
+            .is_some_and(|(p, _)| p.is_within(&to))
+            || accepted
+                .range(..to.clone())
+                .next_back()
+                .is_some_and(|(p, _)| to.is_within(p));
         if !holds(&sources, from) && !overlaps && !to.is_within(from) && !from.is_within(&to) {
             sources.insert(from.clone(), ());
-            accepted.insert(to, Candidate { old, start: None, movable: true });
+            accepted.insert(
+                to,
+                Candidate {
+                    old,
+                    start: None,
+                    movable: true,
+                },
+            );
         }
     }
     accepted
@@ -314,22 +364,28 @@ fn examine(
     if accepted.is_empty() {
         return Ok(());
     }
-    let by_source: BTreeMap<RelPath, RelPath> =
-        accepted.iter().map(|(to, candidate)| (candidate.old.path.clone(), to.clone())).collect();
+    let by_source: BTreeMap<RelPath, RelPath> = accepted
+        .iter()
+        .map(|(to, candidate)| (candidate.old.path.clone(), to.clone()))
+        .collect();
     let sources: BTreeMap<&RelPath, &RelPath> = by_source.iter().collect();
     let places: BTreeMap<RelPath, ()> = accepted.keys().map(|to| (to.clone(), ())).collect();
     let places: BTreeMap<&RelPath, &RelPath> = places.keys().map(|to| (to, to)).collect();
     let mut iter = items.iter();
     loop {
         let position = iter.position();
-        let Some(item) = iter.next() else { return Ok(()) };
+        let Some(item) = iter.next() else {
+            return Ok(());
+        };
         let item = item.map_err(Error::Spool)?;
         if let Some(&to) = ancestor_in(&places, item.path()) {
             if !matches!(item, Item::Diff(_)) {
                 accepted.get_mut(to).expect("places are the keys").movable = false;
             }
         }
-        let Some(&to) = ancestor_in(&sources, item.path()) else { continue };
+        let Some(&to) = ancestor_in(&sources, item.path()) else {
+            continue;
+        };
         let candidate = accepted.get_mut(to).expect("sources lead to keys");
         match &item {
             Item::Diff(diff) if diff.path == candidate.old.path => {}
@@ -337,7 +393,9 @@ fn examine(
                 candidate.start.get_or_insert(position);
                 let goes = match (diff.on(target), &diff.base) {
                     (Some(entry), Some(record)) => goes(diff, entry, record, target, rules),
-                    (Some(_), None) => rules.policy.direction == Direction::Mirror && !diff.protected,
+                    (Some(_), None) => {
+                        rules.policy.direction == Direction::Mirror && !diff.protected
+                    }
                     // Gone on both sides: only the base still has it.
                     (None, _) => true,
                 };
