@@ -11,6 +11,8 @@ mod path;
 mod plan;
 mod root;
 mod spool;
+mod staged;
+mod state;
 
 pub use capacity::{Capacity, Need};
 pub use entry::{Bytes, Digest, Entry, Identity, Kind, Meta, Problem, Side, Timestamp, Xattrs};
