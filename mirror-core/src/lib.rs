@@ -5,6 +5,7 @@ mod entry;
 mod error;
 mod fs;
 mod guard;
+mod journal;
 mod listing;
 mod manifest;
 mod path;
