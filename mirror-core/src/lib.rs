@@ -6,6 +6,7 @@ mod error;
 mod filter;
 mod fs;
 mod guard;
+mod journal;
 mod listing;
 mod manifest;
 mod path;
@@ -15,6 +16,8 @@ mod progress;
 mod reconcile;
 mod root;
 mod spool;
+mod staged;
+mod state;
 
 pub use capacity::{Capacity, Need};
 pub use entry::{Bytes, Digest, Entry, Identity, Kind, Meta, Problem, Side, Timestamp, Xattrs};

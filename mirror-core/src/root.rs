@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{self as sys, AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -170,26 +169,6 @@ pub(crate) fn path_bytes(path: &Path) -> Vec<u8> {
 pub(crate) fn unnamed_file(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     Ok(sys::openat(dir, c".", flags, Mode::RUSR | Mode::WUSR)?)
-}
-
-/// Creates a file under a name that nothing else in `dir` has: `prefix`, the process's number and
-/// a count. Returns it, open for writing, and the name.
-pub(crate) fn uniquely_named_file(
-    fs: &dyn Fs,
-    dir: BorrowedFd<'_>,
-    prefix: &[u8],
-) -> io::Result<(OwnedFd, Vec<u8>)> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let process = std::process::id();
-    // A process that had the same number may have died and left some of these names.
-    loop {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = [prefix, format!("{process}-{count}").as_bytes()].concat();
-        match fs.open_at(dir, &name, Opening::Create) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            result => return result.map(|file| (file, name)),
-        }
-    }
 }
 
 /// Which file system and inode a descriptor stands for.
