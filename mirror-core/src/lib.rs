@@ -12,6 +12,7 @@ mod path;
 mod plan;
 mod progress;
 mod root;
+mod verify;
 
 pub use capacity::{Capacity, Need};
 pub use entry::{Bytes, Digest, Entry, Identity, Kind, Meta, Problem, Side, Timestamp, Xattrs};
@@ -22,3 +23,4 @@ pub use listing::{Listing, Listings, Tree};
 pub use manifest::{Block, Record};
 pub use path::{HISTORY_DIRECTORY, Name, PathError, RelPath, TEMPORARY_PREFIX, escape};
 pub use progress::{Cancel, Event, Observer, Phase};
+pub use verify::{BadLevel, Difference, Independent, Level, verify_independently};
