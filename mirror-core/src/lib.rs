@@ -1,6 +1,7 @@
 //! Makes one file tree equal to another.
 
 mod capacity;
+mod delta;
 mod entry;
 mod error;
 mod filter;
@@ -15,6 +16,7 @@ mod root;
 mod verify;
 
 pub use capacity::{Capacity, Need};
+pub use delta::{Chunk, ChunkSize, Chunker};
 pub use entry::{Bytes, Digest, Entry, Identity, Kind, Meta, Problem, Side, Timestamp, Xattrs};
 pub use error::Error;
 pub use filter::{Filter, FilterBuilder, Verdict};
