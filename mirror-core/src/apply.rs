@@ -47,8 +47,17 @@ impl Failure {
 
     /// Whether every further write would meet the same.
     fn ends_the_run(&self) -> bool {
-        let Failure::Io(_, error) = self else { return false };
-        let ends = [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO, Errno::MFILE, Errno::NFILE];
+        let Failure::Io(_, error) = self else {
+            return false;
+        };
+        let ends = [
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::ROFS,
+            Errno::IO,
+            Errno::MFILE,
+            Errno::NFILE,
+        ];
         Errno::from_io_error(error).is_some_and(|errno| ends.contains(&errno))
     }
 }
@@ -56,12 +65,23 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failure::Changed(how) => write!(f, "{how}; skipped, it will be looked at anew in the next run"),
+            Failure::Changed(how) => write!(
+                f,
+                "{how}; skipped, it will be looked at anew in the next run"
+            ),
             Failure::Io(doing, error) => {
-                write!(f, "cannot {doing}: {}; what was there is intact", explain(error))
+                write!(
+                    f,
+                    "cannot {doing}: {}; what was there is intact",
+                    explain(error)
+                )
             }
             Failure::Source(doing, error) => {
-                write!(f, "cannot {doing}: {}; the target keeps what it has", explain(error))
+                write!(
+                    f,
+                    "cannot {doing}: {}; the target keeps what it has",
+                    explain(error)
+                )
             }
         }
     }
@@ -94,7 +114,10 @@ pub(crate) fn carry_out(
     capabilities: &Capabilities,
     job: &Job<'_>,
 ) -> Result<Outcomes, Error> {
-    let outcomes = Outcomes { steps: vec![None; job.plan.numbers()], ..Outcomes::default() };
+    let outcomes = Outcomes {
+        steps: vec![None; job.plan.numbers()],
+        ..Outcomes::default()
+    };
     let applier = Applier {
         job,
         root,
@@ -109,12 +132,17 @@ pub(crate) fn carry_out(
     let ended = applier.run();
     applier.lock_again();
     ended?;
-    Ok(applier.outcomes.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(applier
+        .outcomes
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Applier<'_> {
     fn run(&self) -> Result<(), Error> {
-        self.phase(Phase::Structure, Stage::Structure, |step| self.structure(&step))?;
+        self.phase(Phase::Structure, Stage::Structure, |step| {
+            self.structure(&step)
+        })?;
         if self.begins(Phase::Moving, Stage::Moves)? {
             self.move_files()?;
         }
@@ -144,12 +172,7 @@ impl Applier<'_> {
         Ok(begins)
     }
 
-    fn phase(
-        &self,
-        phase: Phase,
-        stage: Stage,
-        mut each: impl FnMut(Step),
-    ) -> Result<(), Error> {
+    fn phase(&self, phase: Phase, stage: Stage, mut each: impl FnMut(Step)) -> Result<(), Error> {
         if self.begins(phase, stage)? {
             for step in self.steps(stage) {
                 self.job.cancel.check()?;
@@ -186,7 +209,11 @@ impl Applier<'_> {
 
     /// Notes what became of a step.
     fn done(&self, id: u32, op: &Op, identity: Identity) {
-        let outcome = Outcome { identity, digest: None, fresh: None };
+        let outcome = Outcome {
+            identity,
+            digest: None,
+            fresh: None,
+        };
         self.done_with(id, &op.counts(), outcome, 0);
     }
 
@@ -198,17 +225,23 @@ impl Applier<'_> {
             *slot = Some(outcome);
         }
         drop(outcomes);
-        self.job.observer.event(&Event::Advanced { entries: 1, bytes });
+        self.job
+            .observer
+            .event(&Event::Advanced { entries: 1, bytes });
     }
 
     /// Notes that a step could not be done. Some failures end the run.
     fn failed(&self, path: &RelPath, failure: &Failure) {
         if let Failure::Io(_, error) = failure {
             if failure.ends_the_run() {
-                let source = error
-                    .raw_os_error()
-                    .map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error);
-                lock(&self.fatal).get_or_insert(Error::Target { path: path.clone(), source });
+                let source = error.raw_os_error().map_or_else(
+                    || io::Error::other(error.to_string()),
+                    io::Error::from_raw_os_error,
+                );
+                lock(&self.fatal).get_or_insert(Error::Target {
+                    path: path.clone(),
+                    source,
+                });
                 self.stopped.store(true, Ordering::Relaxed);
                 return;
             }
@@ -218,7 +251,10 @@ impl Applier<'_> {
     }
 
     fn problem(&self, path: &RelPath, error: String) {
-        let problem = Problem { path: path.clone(), error };
+        let problem = Problem {
+            path: path.clone(),
+            error,
+        };
         self.job.observer.event(&Event::Problem(&problem));
         lock(&self.outcomes).problems.push(problem);
     }
@@ -231,14 +267,19 @@ impl Applier<'_> {
         each: impl Fn(BorrowedFd<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let attempt = || {
-            let dir = self.root.directory(directory).map_err(Failure::io("open the directory"))?;
+            let dir = self
+                .root
+                .directory(directory)
+                .map_err(Failure::io("open the directory"))?;
             each(dir.as_fd())
         };
         match attempt() {
-            Err(Failure::Io(doing, error))
-                if error.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                if self.unlock(directory) { attempt() } else { Err(Failure::Io(doing, error)) }
+            Err(Failure::Io(doing, error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                if self.unlock(directory) {
+                    attempt()
+                } else {
+                    Err(Failure::Io(doing, error))
+                }
             }
             result => result,
         }
@@ -254,11 +295,18 @@ impl Applier<'_> {
         let us = rustix::process::geteuid().as_raw();
         let mut changed = false;
         for path in chain.into_iter().rev() {
-            let Ok(handle) = self.root.handle(&path) else { return changed };
-            let Ok(status) = self.fs().status(handle.as_fd()) else { return changed };
+            let Ok(handle) = self.root.handle(&path) else {
+                return changed;
+            };
+            let Ok(status) = self.fs().status(handle.as_fd()) else {
+                return changed;
+            };
             if status.uid == us
                 && status.mode & 0o700 != 0o700
-                && self.fs().set_mode(handle.as_fd(), status.mode | 0o700).is_ok()
+                && self
+                    .fs()
+                    .set_mode(handle.as_fd(), status.mode | 0o700)
+                    .is_ok()
             {
                 lock(&self.unlocked).entry(path).or_insert(status.mode);
                 changed = true;
@@ -276,7 +324,10 @@ impl Applier<'_> {
                 .handle(&path)
                 .and_then(|handle| self.fs().set_mode(handle.as_fd(), mode));
             if let Err(error) = again {
-                self.problem(&path, format!("cannot set its mode back to {mode:o}: {}", explain(&error)));
+                self.problem(
+                    &path,
+                    format!("cannot set its mode back to {mode:o}: {}", explain(&error)),
+                );
             }
         }
     }
@@ -293,7 +344,10 @@ impl Applier<'_> {
         for directory in written.into_values() {
             self.fs()
                 .sync_filesystem(directory.as_fd())
-                .map_err(|source| Error::Target { path: RelPath::root(), source })?;
+                .map_err(|source| Error::Target {
+                    path: RelPath::root(),
+                    source,
+                })?;
         }
         Ok(())
     }
@@ -303,7 +357,9 @@ impl Applier<'_> {
         if self.job.durability == Durability::None {
             return;
         }
-        let Ok(status) = self.fs().status(dir) else { return };
+        let Ok(status) = self.fs().status(dir) else {
+            return;
+        };
         let mut written = lock(&self.written);
         if let std::collections::btree_map::Entry::Vacant(slot) =
             written.entry(status.identity.device)
@@ -333,18 +389,26 @@ pub(crate) fn check(expected: &Expected, standing: Option<&Status>) -> Result<()
     let Some(status) = standing else {
         return match expected {
             Expected::Absent => Ok(()),
-            _ => Err(Failure::Changed("it vanished from the target since the scan")),
+            _ => Err(Failure::Changed(
+                "it vanished from the target since the scan",
+            )),
         };
     };
     let is_directory = status.file_type == rustix::fs::FileType::Directory;
     let same = match expected {
         Expected::Absent => {
-            return Err(Failure::Changed("something appeared in the target since the scan"));
+            return Err(Failure::Changed(
+                "something appeared in the target since the scan",
+            ));
         }
         Expected::Directory { device, inode } => {
             is_directory && (*device, *inode) == (status.identity.device, status.identity.inode)
         }
-        Expected::Version { identity, size, mtime } => {
+        Expected::Version {
+            identity,
+            size,
+            mtime,
+        } => {
             let regular = status.file_type == rustix::fs::FileType::RegularFile;
             // An inode with several names is stamped anew when one of them goes, which may well
             // be our own doing.
@@ -358,6 +422,9 @@ pub(crate) fn check(expected: &Expected, standing: Option<&Status>) -> Result<()
                 && *mtime == status.mtime
         }
     };
-    if same { Ok(()) } else { Err(Failure::Changed("it changed in the target since the scan")) }
+    if same {
+        Ok(())
+    } else {
+        Err(Failure::Changed("it changed in the target since the scan"))
+    }
 }
-

@@ -9,6 +9,7 @@ use crate::entry::{Digest, Entry, Identity, Problem, Side};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::listing::Listings;
+use crate::local::LocalTree;
 use crate::manifest::{Manifest, RootId};
 use crate::path::RelPath;
 use crate::plan::{Counts, Plan};
@@ -92,7 +93,10 @@ pub struct Job<'a> {
 
 impl Debug for Job<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job").field("side", &self.side).field("run", &self.run).finish_non_exhaustive()
+        f.debug_struct("Job")
+            .field("side", &self.side)
+            .field("run", &self.run)
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,6 +125,11 @@ pub struct Outcomes {
 ///
 /// Sealed: [`LocalTree`](crate::LocalTree) is what there is; trees behind a link come next.
 pub trait Endpoint: sealed::Sealed + Debug + Send + Sync {
+    /// The tree itself, if it is on this machine.
+    fn as_local(&self) -> Option<&LocalTree> {
+        None
+    }
+
     /// What tells this tree from every other.
     ///
     /// # Errors

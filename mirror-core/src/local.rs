@@ -42,7 +42,10 @@ impl LocalTree {
     pub fn open(path: impl AsRef<Path>) -> Result<LocalTree, Error> {
         let path = path.as_ref();
         let root = OnceLock::from(Root::open(path)?);
-        Ok(LocalTree { path: path.to_path_buf(), root })
+        Ok(LocalTree {
+            path: path.to_path_buf(),
+            root,
+        })
     }
 
     /// Opens the directory at `path`, or plans to make it: as long as nothing is carried out, a
@@ -54,7 +57,10 @@ impl LocalTree {
         let path = path.as_ref();
         match LocalTree::open(path) {
             Err(Error::OpenRoot { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(LocalTree { path: path.to_path_buf(), root: OnceLock::new() })
+                Ok(LocalTree {
+                    path: path.to_path_buf(),
+                    root: OnceLock::new(),
+                })
             }
             result => result,
         }
@@ -71,55 +77,85 @@ impl LocalTree {
     /// # Errors
     /// Those of walking upwards.
     pub fn lies_within(&self, outer: &LocalTree) -> Result<bool, Error> {
-        let Some(outer) = outer.root.get() else { return Ok(false) };
-        let above;
-        let inner = match self.root.get() {
-            Some(root) => root,
-            None => {
-                let existing = self.path.ancestors().skip(1).map(|path| {
-                    if path.as_os_str().is_empty() { Path::new(".") } else { path }
-                });
-                let existing = existing.into_iter().find(|path| path.exists());
-                above = Root::open(existing.unwrap_or(Path::new("/")))?;
-                &above
-            }
+        let Some(outer) = outer.root.get() else {
+            return Ok(false);
         };
-        root::lies_within(inner, outer)
-            .map_err(|source| Error::OpenRoot { path: self.path.clone(), source })
+        let inner = &self.nearest()?;
+        root::lies_within(inner, outer).map_err(|source| Error::OpenRoot {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     fn existing(&self) -> Result<&Root, Error> {
-        self.root.get().ok_or_else(|| self.failed(Errno::NOENT.into()))
+        self.root
+            .get()
+            .ok_or_else(|| self.failed(Errno::NOENT.into()))
     }
 
     fn failed(&self, source: io::Error) -> Error {
-        Error::OpenRoot { path: self.path.clone(), source }
+        Error::OpenRoot {
+            path: self.path.clone(),
+            source,
+        }
     }
 
-    /// The nearest directory that exists, for asking about the file system.
+    /// The tree's root, or the nearest directory above it that exists.
     fn nearest(&self) -> Result<Root, Error> {
         if let Some(root) = self.root.get() {
             return Ok(root.clone());
         }
-        for path in self.path.ancestors().skip(1) {
-            let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-            if path.exists() {
-                return Root::open(path);
+        let above = self
+            .path
+            .ancestors()
+            .skip(1)
+            .map(or_here)
+            .find(|path| path.exists());
+        Root::open(above.unwrap_or(Path::new("/")))
+    }
+
+    /// The path that the root will be found under when it has been made.
+    fn future_path(&self) -> io::Result<PathBuf> {
+        let path = std::path::absolute(&self.path)?;
+        for above in path.ancestors().skip(1) {
+            if let (Ok(found), Ok(rest)) = (above.canonicalize(), path.strip_prefix(above)) {
+                return Ok(found.join(rest));
             }
         }
-        Root::open(Path::new("/"))
+        Ok(path)
+    }
+}
+
+/// The empty path is the current directory.
+fn or_here(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
     }
 }
 
 impl Endpoint for LocalTree {
+    fn as_local(&self) -> Option<&LocalTree> {
+        Some(self)
+    }
+
     fn id(&self) -> Result<RootId, Error> {
         let Some(root) = self.root.get() else {
-            let path = std::path::absolute(&self.path).map_err(|e| self.failed(e))?;
-            return Ok(RootId { path: Bytes(root::path_bytes(&path).into()), device: 0, inode: 0 });
+            let path = self.future_path().map_err(|error| self.failed(error))?;
+            return Ok(RootId {
+                path: Bytes(root::path_bytes(&path).into()),
+                device: 0,
+                inode: 0,
+            });
         };
         let (device, inode) =
             root::device_and_inode(root.descriptor()).map_err(|e| self.failed(e))?;
-        Ok(RootId { path: Bytes(root::path_bytes(root.path()).into()), device, inode })
+        Ok(RootId {
+            path: Bytes(root::path_bytes(root.path()).into()),
+            device,
+            inode,
+        })
     }
 
     fn capabilities(&self) -> Result<Capabilities, Error> {
@@ -131,19 +167,29 @@ impl Endpoint for LocalTree {
         groups.dedup();
         let root_owner = match self.root.get() {
             Some(root) => {
-                let status =
-                    root.fs.status(root.descriptor()).map_err(|error| self.failed(error))?;
+                let status = root
+                    .fs
+                    .status(root.descriptor())
+                    .map_err(|error| self.failed(error))?;
                 (status.uid, status.gid)
             }
             None => (user.as_raw(), group.as_raw()),
         };
-        Ok(Capabilities { privileged: user.is_root(), groups, root_owner })
+        Ok(Capabilities {
+            privileged: user.is_root(),
+            groups,
+            root_owner,
+        })
     }
 
     fn scan(&self, request: &ScanRequest<'_>) -> Result<Box<dyn Listings + Send>, Error> {
         match self.root.get() {
             Some(root) => Ok(Box::new(Scan::start(root, request)?)),
-            None => Ok(Box::new(Nothing(Tree::entry(Name::of_root(), Kind::Directory, 0)))),
+            None => Ok(Box::new(Nothing(Tree::entry(
+                Name::of_root(),
+                Kind::Directory,
+                0,
+            )))),
         }
     }
 
@@ -156,7 +202,12 @@ impl Endpoint for LocalTree {
         }
         let size = expected.kind.size();
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; usize::try_from(size).unwrap_or(usize::MAX).clamp(1, 1 << 20)];
+        let mut buffer = vec![
+            0;
+            usize::try_from(size)
+                .unwrap_or(usize::MAX)
+                .clamp(1, 1 << 20)
+        ];
         let mut offset = 0;
         while offset < size {
             match opened.content.read_at(&mut buffer, offset)? {
@@ -188,13 +239,27 @@ impl Endpoint for LocalTree {
             entry.meta.xattrs = scan::xattrs(&*fs, file.as_fd(), all)?;
         }
         let identity = entry.identity;
-        Ok(Opened { entry, content: Box::new(OpenFile { fs, file, identity, size: status.size }) })
+        Ok(Opened {
+            entry,
+            content: Box::new(OpenFile {
+                fs,
+                file,
+                identity,
+                size: status.size,
+            }),
+        })
     }
 
     fn capacity(&self) -> Result<Capacity, Error> {
         let root = self.nearest()?;
-        let room = root.fs.room(root.descriptor()).map_err(|error| self.failed(error))?;
-        Ok(Capacity { bytes: room.bytes, inodes: room.inodes })
+        let room = root
+            .fs
+            .room(root.descriptor())
+            .map_err(|error| self.failed(error))?;
+        Ok(Capacity {
+            bytes: room.bytes,
+            inodes: room.inodes,
+        })
     }
 
     fn lock(&self) -> Result<(), Error> {
@@ -204,14 +269,21 @@ impl Endpoint for LocalTree {
             let _ = self.root.set(Root::open(&self.path)?);
         }
         let root = self.existing()?;
-        let room = root.fs.room(root.descriptor()).map_err(|error| self.failed(error))?;
+        let room = root
+            .fs
+            .room(root.descriptor())
+            .map_err(|error| self.failed(error))?;
         if room.read_only {
-            return Err(Error::ReadOnlyTarget { path: root.path().to_path_buf() });
+            return Err(Error::ReadOnlyTarget {
+                path: root.path().to_path_buf(),
+            });
         }
-        root.fs.lock(root.descriptor()).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => Refused::Busy { what: "the target" }.into(),
-            _ => self.failed(error),
-        })
+        root.fs
+            .lock(root.descriptor())
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => Refused::Busy { what: "the target" }.into(),
+                _ => self.failed(error),
+            })
     }
 
     fn carry_out(&self, job: &Job<'_>) -> Result<Outcomes, Error> {

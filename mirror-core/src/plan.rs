@@ -245,7 +245,7 @@ impl Op {
     }
 
     /// Puts in the words of a list for people; None for what only accompanies other steps.
-    fn words(&self) -> Option<String> {
+    pub(crate) fn words(&self) -> Option<String> {
         let verb = |expected: &Expected| match expected {
             Expected::Absent => "copy",
             _ => "update",

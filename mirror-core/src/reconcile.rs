@@ -20,7 +20,7 @@ use crate::policy::{Capabilities, Direction, Policy, Projection};
 use crate::spool::Spool;
 
 pub(crate) use compare::{Content, Diff, Item, Tally, compare};
-pub(crate) use decide::{Ledger, LedgerItem, decide};
+pub(crate) use decide::{BATCH_BYTES, Ledger, LedgerItem, decide};
 
 /// All that a decision rests on besides the trees.
 #[derive(Debug)]

@@ -60,7 +60,10 @@ impl UnderWay {
     fn wait(&self) {
         let mut count = lock(&self.count);
         while *count > 0 {
-            count = self.none.wait(count).unwrap_or_else(PoisonError::into_inner);
+            count = self
+                .none
+                .wait(count)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -156,7 +159,9 @@ impl Applier<'_> {
             let mut job = vec![first];
             while job.len() < JOB_STEPS {
                 let same = |next: &Waiting| next.directory == job[0].directory;
-                let Some(next) = batch.next_if(same) else { break };
+                let Some(next) = batch.next_if(same) else {
+                    break;
+                };
                 job.push(next);
             }
             send(Work::Place(job));
@@ -197,13 +202,22 @@ impl Applier<'_> {
         let directory = first.op.path().parent();
         let dir = self.within(&directory, |dir| {
             self.wrote_in(dir);
-            dir.try_clone_to_owned().map_err(Failure::io("hold the directory"))
+            dir.try_clone_to_owned()
+                .map_err(Failure::io("hold the directory"))
         });
         for step in steps {
             if self.is_over() {
                 return;
             }
-            let Op::Put { path, kind, meta, source, expected, keep_old } = &step.op else {
+            let Op::Put {
+                path,
+                kind,
+                meta,
+                source,
+                expected,
+                keep_old,
+            } = &step.op
+            else {
                 self.set_meta_at(step);
                 continue;
             };
@@ -214,7 +228,12 @@ impl Applier<'_> {
                     continue;
                 }
             };
-            let wanted = Wanted { path, kind, meta, source };
+            let wanted = Wanted {
+                path,
+                kind,
+                meta,
+                source,
+            };
             let mut staged = self.stage(dir, &wanted, buffer);
             if let Err(Failure::Io(_, error)) = &staged {
                 if error.kind() == std::io::ErrorKind::PermissionDenied && self.unlock(&directory) {
@@ -244,7 +263,10 @@ impl Applier<'_> {
         }
         if let (Durability::EachFile, Ok(dir)) = (self.job.durability, &dir) {
             if let Err(error) = self.fs().sync(dir.as_fd()) {
-                self.failed(&directory, &Failure::Io("bring the directory to the disk", error));
+                self.failed(
+                    &directory,
+                    &Failure::Io("bring the directory to the disk", error),
+                );
             }
         }
     }
@@ -254,7 +276,8 @@ impl Applier<'_> {
         let directory = first.directory.clone();
         let dir = self.within(&directory, |dir| {
             self.wrote_in(dir);
-            dir.try_clone_to_owned().map_err(Failure::io("hold the directory"))
+            dir.try_clone_to_owned()
+                .map_err(Failure::io("hold the directory"))
         });
         for waiting in batch {
             match &dir {
@@ -267,7 +290,15 @@ impl Applier<'_> {
     }
 
     fn place_one(&self, dir: BorrowedFd<'_>, waiting: Waiting) {
-        let Waiting { id, directory, name, expected, keep_old, counts, staged } = waiting;
+        let Waiting {
+            id,
+            directory,
+            name,
+            expected,
+            keep_old,
+            counts,
+            staged,
+        } = waiting;
         let path = directory.join_unchecked(&name);
         let placed = self
             .keep_if(keep_old, &path)
@@ -278,7 +309,11 @@ impl Applier<'_> {
         match placed {
             Ok(status) => {
                 let (digest, fresh) = (staged.digest, staged.fresh);
-                let outcome = Outcome { identity: status.identity, digest, fresh };
+                let outcome = Outcome {
+                    identity: status.identity,
+                    digest,
+                    fresh,
+                };
                 self.done_with(id, &counts, outcome, staged.bytes);
             }
             Err(failure) => self.failed(&path, &failure),

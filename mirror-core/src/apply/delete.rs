@@ -19,9 +19,13 @@ impl Applier<'_> {
     /// Removes one entry, or puts something in the place of an emptied directory.
     pub(super) fn delete(&self, step: &Step) {
         let path = step.op.path();
-        let Some((directory, name)) = path.split() else { return };
+        let Some((directory, name)) = path.split() else {
+            return;
+        };
         let deleted = match &step.op {
-            Op::Remove { expected, keep_old, .. } => {
+            Op::Remove {
+                expected, keep_old, ..
+            } => {
                 if let Err(failure) = self.keep_if(*keep_old, path) {
                     return self.failed(path, &failure);
                 }
@@ -48,12 +52,7 @@ impl Applier<'_> {
         }
     }
 
-    fn remove(
-        &self,
-        dir: BorrowedFd<'_>,
-        name: &Name,
-        expected: &Expected,
-    ) -> Result<(), Failure> {
+    fn remove(&self, dir: BorrowedFd<'_>, name: &Name, expected: &Expected) -> Result<(), Failure> {
         let fs = self.fs();
         let Some(status) = standing(fs, dir, name)? else {
             // Gone already: that is what was wanted.
@@ -62,16 +61,34 @@ impl Applier<'_> {
         check(expected, Some(&status))?;
         self.wrote_in(dir);
         if status.file_type == FileType::Directory {
-            fs.remove_directory_at(dir, name.as_bytes()).map_err(Failure::io("remove the directory"))
+            fs.remove_directory_at(dir, name.as_bytes())
+                .map_err(Failure::io("remove the directory"))
         } else {
-            fs.unlink_at(dir, name.as_bytes()).map_err(Failure::io("remove it"))
+            fs.unlink_at(dir, name.as_bytes())
+                .map_err(Failure::io("remove it"))
         }
     }
 
     fn replace_directory(&self, step: &Step) {
-        let Op::ReplaceDirectory { path, kind, meta, source, expected } = &step.op else { return };
-        let Some((directory, name)) = path.split() else { return };
-        let wanted = Wanted { path, kind, meta, source };
+        let Op::ReplaceDirectory {
+            path,
+            kind,
+            meta,
+            source,
+            expected,
+        } = &step.op
+        else {
+            return;
+        };
+        let Some((directory, name)) = path.split() else {
+            return;
+        };
+        let wanted = Wanted {
+            path,
+            kind,
+            meta,
+            source,
+        };
         let replaced = self.within(&directory, |dir| {
             let fs = self.fs();
             let staged = self.stage(dir, &wanted, &mut Vec::new())?;
@@ -110,7 +127,11 @@ impl Applier<'_> {
         match replaced {
             Ok((staged, status)) => {
                 let (digest, fresh) = (staged.digest, staged.fresh);
-                let outcome = Outcome { identity: status.identity, digest, fresh };
+                let outcome = Outcome {
+                    identity: status.identity,
+                    digest,
+                    fresh,
+                };
                 self.done_with(step.id, &step.op.counts(), outcome, staged.bytes);
             }
             Err(failure) => self.failed(path, &failure),
@@ -132,7 +153,9 @@ impl Applier<'_> {
         if depth > 0 {
             let inner = fs.open_at(dir, name.as_bytes(), Opening::Directory)?;
             let mut names = Vec::new();
-            fs.list(inner.as_fd(), &mut |name, _, _| names.extend(Name::new(name)))?;
+            fs.list(inner.as_fd(), &mut |name, _, _| {
+                names.extend(Name::new(name))
+            })?;
             for name in names {
                 self.sweep(inner.as_fd(), &name, depth - 1)?;
             }
@@ -142,11 +165,16 @@ impl Applier<'_> {
 
     /// Gives what stands at `path` a second name under the history directory of this run.
     pub(super) fn keep_if(&self, keep: bool, path: &RelPath) -> Result<(), Failure> {
-        let (true, Some((directory, name))) = (keep, path.split()) else { return Ok(()) };
+        let (true, Some((directory, name))) = (keep, path.split()) else {
+            return Ok(());
+        };
         let fs = self.fs();
         let mut kept = RelPath::root();
         let run = self.job.run.as_bytes();
-        let above = directory.as_bytes().split(|&byte| byte == b'/').filter(|n| !n.is_empty());
+        let above = directory
+            .as_bytes()
+            .split(|&byte| byte == b'/')
+            .filter(|n| !n.is_empty());
         for component in [HISTORY_DIRECTORY, run].into_iter().chain(above) {
             let component = Name::new(component)
                 .map_err(|_| Failure::Changed("it cannot be kept under its name"))?;
