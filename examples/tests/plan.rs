@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use support::run::path_bytes;
 use support::tree::{Stamp, Tree};
 use support::{
     EveryKind, Ground, Mirror, Run, am_root, assert_level, assert_untouched, edit, names_in,
-    settle, snapshot, stamps,
+    snapshot, stamps,
 };
 
 /// A mirrored ground whose source has changed since, in every way a plan can hold.
@@ -49,7 +49,6 @@ fn changed() -> Ground {
     let src = ground.src();
     symlink("../outside", src.join("out")).unwrap();
     symlink("old-text", src.join("relinked")).unwrap();
-    settle();
     ground.mirror().done();
 
     ground.source("edited", "edited");
@@ -287,7 +286,10 @@ fn a_change_behind_the_back_of_a_plan_is_noticed() {
     let run = applying(&ground, &lines).run().ends(3);
     for name in ["edited", "gone"] {
         assert!(run.has_problem_at(name), "{}", run.shown());
-        assert_eq!(fs::read(ground.dst().join(name)).unwrap(), noise(77, 300));
+        assert!(
+            fs::read(ground.dst().join(name)).unwrap() == noise(77, 300),
+            "{name}"
+        );
     }
 }
 
@@ -413,7 +415,7 @@ struct Forge {
     ground: Ground,
     lines: Vec<Value>,
     around: Around,
-    target: std::collections::BTreeMap<Vec<u8>, Stamp>,
+    target: BTreeMap<Vec<u8>, Stamp>,
 }
 
 impl Forge {
@@ -478,13 +480,25 @@ impl Forge {
         }
         places
     }
+
+    /// Some of them: the same field of some operations stands for that of all.
+    fn some_places(&self, wanted: &dyn Fn(&Value) -> bool) -> Vec<(usize, String)> {
+        let mut seen = BTreeMap::new();
+        let mut places = self.places(wanted);
+        places.retain(|(_, pointer)| {
+            let times: &mut u32 = seen.entry(pointer.clone()).or_default();
+            *times += 1;
+            *times <= 4
+        });
+        places
+    }
 }
 
 /// What lies around the target, and has to stay as it is.
 struct Around {
     names: Vec<PathBuf>,
     outside: Tree,
-    source: std::collections::BTreeMap<Vec<u8>, Stamp>,
+    source: BTreeMap<Vec<u8>, Stamp>,
 }
 
 impl Around {
@@ -587,7 +601,7 @@ fn a_forged_path_through_a_link_leads_nowhere() {
 fn any_other_forged_text_leads_nowhere() {
     let mut forge = Forge::new();
     let known = paths_of(&forge.ground);
-    let places = forge.places(&|value| {
+    let places = forge.some_places(&|value| {
         value.is_string() && path_bytes(value).is_some_and(|path| !known.contains(&path))
     });
     for (line, pointer) in places {
@@ -600,7 +614,7 @@ fn any_other_forged_text_leads_nowhere() {
 #[test]
 fn forged_numbers_neither_crash_nor_lead_anywhere() {
     let mut forge = Forge::new();
-    let places = forge.places(&Value::is_number);
+    let places = forge.some_places(&Value::is_number);
     let forged = [
         json!(u64::MAX),
         json!(-1),
@@ -608,7 +622,7 @@ fn forged_numbers_neither_crash_nor_lead_anywhere() {
         json!(1e300),
         json!("many"),
     ];
-    // One of them each, in turn: there are many numbers in a plan.
+    // One of them each, in turn.
     for (turn, (line, pointer)) in places.into_iter().enumerate() {
         forge.apply(line, &pointer, &forged[turn % forged.len()]);
     }

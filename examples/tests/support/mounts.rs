@@ -68,7 +68,8 @@ impl Mounts {
         let words = self.enter();
         let status = Command::new(&words[0])
             .args(&words[1..])
-            .args(["mount", "-o", "remount,ro"])
+            // Of the mount alone: a user namespace may not set the options of the file system again.
+            .args(["mount", "-o", "remount,bind,ro"])
             .arg(&self.at)
             .status()
             .unwrap();

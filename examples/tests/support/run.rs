@@ -168,17 +168,29 @@ fn start(ground: &Path, words: &[OsString]) -> Running {
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {words:?}: {error}"));
     Running {
-        child,
+        child: Ended(child),
         out,
         err,
         shown: format!("{words:?}"),
     }
 }
 
+/// A process that does not outlive the test, not even a stopped one.
+#[derive(Debug)]
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A run that has not ended yet.
 #[derive(Debug)]
 pub(crate) struct Running {
-    child: Child,
+    child: Ended,
     out: File,
     err: File,
     shown: String,
@@ -187,18 +199,15 @@ pub(crate) struct Running {
 impl Running {
     /// Its process id: that of the program itself when nothing was put before it.
     pub(crate) fn id(&self) -> rustix::process::Pid {
-        rustix::process::Pid::from_child(&self.child)
+        rustix::process::Pid::from_child(&self.child.0)
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.child.0.try_wait().unwrap().is_some()
     }
 
-    pub(crate) fn kill(mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        self.child.wait().unwrap();
-    }
+    /// Ends it with SIGKILL, wherever it is.
+    pub(crate) fn kill(self) {}
 
     /// Waits for its end. The limit is there for a run that hangs, not to measure one.
     #[track_caller]
@@ -207,14 +216,10 @@ impl Running {
         let mut pause = Duration::from_millis(1);
         let mut waited = Duration::ZERO;
         let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.child.0.try_wait().unwrap() {
                 break status;
             }
-            if waited > limit {
-                let shown = self.shown.clone();
-                self.kill();
-                panic!("{shown} did not end");
-            }
+            assert!(waited <= limit, "{} did not end", self.shown);
             thread::sleep(pause);
             waited += pause;
             pause = (pause * 2).min(Duration::from_millis(20));

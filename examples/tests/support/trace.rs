@@ -1,6 +1,8 @@
 //! Looks at a run through strace.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -84,7 +86,9 @@ impl Trace {
                     .iter()
                     .any(|flag| call.contains(flag));
             let mutating = MUTATING.iter().any(|start| name.starts_with(start));
-            (opens || mutating) && touches(call, root)
+            // What failed changed nothing: to ask for a folder that is there is no change.
+            let failed = call.contains(" = -1 E");
+            (opens || mutating) && !failed && touches(call, root)
         };
         self.calls
             .iter()
@@ -101,7 +105,7 @@ impl Trace {
             .filter_map(|call| {
                 let (_, result) = call.rsplit_once(" = ")?;
                 let path = result.split_once('<')?.1.strip_suffix('>')?;
-                Some(PathBuf::from(path))
+                Some(unescaped(path))
             })
             .filter(|path| path.starts_with(root) && !path.is_dir())
             .collect()
@@ -122,6 +126,44 @@ impl Trace {
             .filter(reads)
             .collect()
     }
+}
+
+/// A path as strace escapes it: `\\n` and its like, or up to three octal digits.
+fn unescaped(text: &str) -> PathBuf {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first != b'\\' {
+            bytes.push(*first);
+            continue;
+        }
+        let digits = rest
+            .iter()
+            .take(3)
+            .take_while(|byte| (b'0'..=b'7').contains(*byte))
+            .count();
+        if digits > 0 {
+            let value = rest[..digits]
+                .iter()
+                .fold(0_u32, |sum, digit| sum * 8 + u32::from(digit - b'0'));
+            bytes.push(u8::try_from(value).unwrap());
+            rest = &rest[digits..];
+            continue;
+        }
+        let Some((letter, after)) = rest.split_first() else {
+            break;
+        };
+        rest = after;
+        bytes.push(match letter {
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'r' => b'\r',
+            b'v' => 11,
+            b'f' => 12,
+            other => *other,
+        });
+    }
+    PathBuf::from(OsStr::from_bytes(&bytes))
 }
 
 /// Whether a call names `root` or something below it, in a path or through a descriptor.

@@ -32,6 +32,23 @@ pub(crate) struct Entry {
     group: Vec<u8>,
 }
 
+impl Entry {
+    fn fields(&self) -> [(&'static str, String); 10] {
+        [
+            ("kind", self.kind.to_owned()),
+            ("mode", format!("{:04o}", self.mode)),
+            ("owner", format!("{:?}", self.owner)),
+            ("size", self.size.to_string()),
+            ("time", format!("{:?}", self.mtime)),
+            ("link", shown(&self.link)),
+            ("device", self.device.to_string()),
+            ("content", format!("{:?}", self.content)),
+            ("attributes", format!("{:?}", self.xattrs)),
+            ("first of its hard links", shown(&self.group)),
+        ]
+    }
+}
+
 /// Paths relative to the root, which is the empty one.
 pub(crate) type Tree = BTreeMap<Vec<u8>, Entry>;
 
@@ -207,11 +224,12 @@ fn differences(expected: &Tree, found: &Tree) -> String {
         match found.get(name) {
             None => _ = writeln!(text, "missing: {} ({})", shown(name), wanted.kind),
             Some(entry) if entry != wanted => {
-                _ = writeln!(
-                    text,
-                    "{}:\n  wanted {wanted:?}\n  found  {entry:?}",
-                    shown(name)
-                );
+                for ((field, wanted), (_, found)) in wanted.fields().iter().zip(&entry.fields()) {
+                    if wanted != found {
+                        let name = shown(name);
+                        _ = writeln!(text, "{name}: {field} {found}, should be {wanted}");
+                    }
+                }
             }
             Some(_) => {}
         }
