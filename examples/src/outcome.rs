@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use mirror_core::{Error, Report};
+use mirror_core::{Conflict, Counts, Error, Problem, Report};
 use serde::Serialize;
 
 /// How a run ended.
@@ -51,19 +51,58 @@ impl From<Outcome> for ExitCode {
 
 /// The one object that `--json` ends with.
 #[derive(Debug, Serialize)]
-pub struct Summary {
+pub struct Summary<'a> {
     /// The version of this form: 1.
-    pub format: u32,
+    format: u32,
     /// How it ended.
-    pub outcome: Outcome,
-    /// What was done.
-    #[serde(flatten)]
-    pub report: Report,
+    outcome: Outcome,
     /// What stopped it, as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    error: Option<String>,
+    entries: u64,
+    #[serde(flatten)]
+    counts: Counts,
+    unchanged: u64,
+    skipped: u64,
+    bytes_copied: u64,
+    bytes_matched: u64,
+    /// How many paths both sides changed.
+    conflicts: usize,
+    /// Which ones.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    conflict_paths: &'a [Conflict],
+    problems: &'a [Problem],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    notes: &'a [String],
     /// How long it took.
-    pub seconds: f64,
+    seconds: f64,
+}
+
+impl<'a> Summary<'a> {
+    /// Sums up a run; `error` is what stopped it.
+    pub fn new(
+        outcome: Outcome,
+        report: &'a Report,
+        error: Option<String>,
+        seconds: f64,
+    ) -> Summary<'a> {
+        Summary {
+            format: 1,
+            outcome,
+            error,
+            entries: report.entries,
+            counts: report.counts,
+            unchanged: report.unchanged,
+            skipped: report.skipped,
+            bytes_copied: report.bytes_copied,
+            bytes_matched: report.bytes_matched,
+            conflicts: report.conflicts.len(),
+            conflict_paths: &report.conflicts,
+            problems: &report.problems,
+            notes: &report.notes,
+            seconds,
+        }
+    }
 }
 
 /// A number of bytes for people: `1.5 MiB`.

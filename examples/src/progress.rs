@@ -65,7 +65,6 @@ impl Observer for Bar {
                 }
             }
             Event::Problem(problem) => self.tell(&problem.to_string()),
-            Event::Note(note) => self.tell(&format!("note: {note}")),
             _ => {}
         }
     }

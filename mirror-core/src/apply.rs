@@ -12,6 +12,7 @@ mod place;
 mod structure;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,7 +23,7 @@ use rustix::io::Errno;
 use crate::endpoint::{Durability, Job, Outcome, Outcomes};
 use crate::entry::{Identity, Problem};
 use crate::error::{Error, explain};
-use crate::fs::{Fs, Status};
+use crate::fs::{Fs, Opening, Status};
 use crate::path::{Name, RelPath, TEMPORARY_PREFIX};
 use crate::plan::{Counts, Expected, Op, Stage, Step};
 use crate::policy::{Capabilities, Projection};
@@ -323,7 +324,8 @@ impl Applier<'_> {
                 .root
                 .handle(&path)
                 .and_then(|handle| self.fs().set_mode(handle.as_fd(), mode));
-            if let Err(error) = again {
+            // What was removed or moved since has no mode to be set back.
+            if let Err(error) = again.or_else(unless_gone) {
                 self.problem(
                     &path,
                     format!("cannot set its mode back to {mode:o}: {}", explain(&error)),
@@ -361,13 +363,21 @@ impl Applier<'_> {
             return;
         };
         let mut written = lock(&self.written);
-        if let std::collections::btree_map::Entry::Vacant(slot) =
-            written.entry(status.identity.device)
-        {
-            if let Ok(held) = dir.try_clone_to_owned() {
+        if let Entry::Vacant(slot) = written.entry(status.identity.device) {
+            // A handle cannot be synced; what it stands for can. A directory that its owner may
+            // not open is on the file system of one that was written to before.
+            if let Ok(held) = self.fs().open_at(dir, b".", Opening::Directory) {
                 slot.insert(held);
             }
         }
+    }
+}
+
+fn unless_gone(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound {
+        Ok(())
+    } else {
+        Err(error)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::{self, Deserializer};
 use serde::ser::Serializer;
@@ -18,6 +19,16 @@ pub struct Timestamp {
     pub seconds: i64,
     /// Nanoseconds into that second, below 1,000,000,000.
     pub nanos: u32,
+}
+
+impl Timestamp {
+    /// How long this is after `earlier`; None when it is before it.
+    pub fn since(self, earlier: Timestamp) -> Option<Duration> {
+        let nanos =
+            |time: Timestamp| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
+        let passed = u64::try_from(nanos(self) - nanos(earlier)).ok()?;
+        Some(Duration::from_nanos(passed))
+    }
 }
 
 /// The BLAKE3 digest of a file's content.

@@ -10,6 +10,7 @@ mod filter;
 mod fs;
 mod guard;
 mod journal;
+mod json;
 mod listing;
 mod local;
 mod manifest;
@@ -35,6 +36,7 @@ pub use entry::{Bytes, Digest, Entry, Identity, Kind, Meta, Problem, Side, Times
 pub use error::Error;
 pub use filter::{Filter, FilterBuilder, Verdict};
 pub use guard::{BadDeleteLimit, DeleteLimit, Guards, Refused};
+pub use json::write_json_line;
 pub use listing::{Listing, Listings, Tree};
 pub use local::LocalTree;
 pub use manifest::{Block, Manifest, Record, RootId};

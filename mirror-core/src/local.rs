@@ -1,9 +1,11 @@
 //! A tree on this machine.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -14,7 +16,7 @@ use crate::endpoint::sealed::Sealed;
 use crate::endpoint::{Content, Endpoint, Job, Opened, Outcomes, ScanRequest};
 use crate::entry::{Bytes, Digest, Entry, Identity, Kind};
 use crate::error::Error;
-use crate::fs::{Fs, Opening};
+use crate::fs::{Fs, Opening, Status};
 use crate::guard::Refused;
 use crate::listing::{Listing, Listings, Tree};
 use crate::manifest::RootId;
@@ -226,7 +228,7 @@ impl Endpoint for LocalTree {
         let root = self.root.get().ok_or(Errno::NOENT)?;
         let fs = root.fs.clone();
         let file = fs.open_beneath(root.descriptor(), path.as_bytes(), Opening::Read, false)?;
-        let status = fs.status(file.as_fd())?;
+        let status = quiet_status(&*fs, file.as_fd())?;
         if status.file_type != FileType::RegularFile {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -289,6 +291,34 @@ impl Endpoint for LocalTree {
     fn carry_out(&self, job: &Job<'_>) -> Result<Outcomes, Error> {
         apply::carry_out(self.existing()?, &self.capabilities()?, job)
     }
+}
+
+/// How long ago a write that is still under way may have stamped its file: a call to the kernel
+/// stamps it when it begins.
+const LONGEST_WRITE: Duration = Duration::from_secs(60);
+
+/// How long a file has to have been left alone to be read. Who rewrites a file does so call after
+/// call, each of which leaves it in a state that nobody wants.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// What a file is, at a moment when nobody is in the middle of writing to it and when whatever
+/// comes later gives it another stamp.
+fn quiet_status(fs: &dyn Fs, file: BorrowedFd<'_>) -> io::Result<Status> {
+    for _ in 0..5 {
+        let status = fs.status(file)?;
+        // A stamp that lies ahead was made by a clock that has been set since: it tells nothing.
+        let age = scan::stamping_clock().since(status.identity.ctime);
+        let age = age.filter(|_| status.file_type == FileType::RegularFile);
+        match age {
+            None => return Ok(status),
+            Some(age) if age > LONGEST_WRITE => return Ok(status),
+            // In this order: a write that began before the status was asked for has ended when
+            // this returns, and one that began later has changed the stamp.
+            Some(age) if age > QUIET => return fs.await_writer(file).map(|()| status),
+            Some(age) => thread::sleep(QUIET - age + Duration::from_millis(1)),
+        }
+    }
+    Err(io::Error::other("it is being written to all the time"))
 }
 
 /// A tree that does not exist yet.

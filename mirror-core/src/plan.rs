@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::capacity::Need;
 use crate::entry::{Entry, Identity, Kind, Meta, Problem, Side, Timestamp};
 use crate::error::Error;
+use crate::json::write_json_line;
 use crate::path::RelPath;
 use crate::spool::Spool;
 
@@ -510,10 +511,7 @@ impl Plan {
     /// # Errors
     /// Those of `out`.
     pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut line = |line: &Line| {
-            serde_json::to_writer(&mut *out, line)?;
-            out.write_all(b"\n")
-        };
+        let mut line = |line: &Line| write_json_line(&mut *out, line);
         line(&Line::Plan {
             format: 1,
             summary: self.summary,

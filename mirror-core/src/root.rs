@@ -135,9 +135,29 @@ fn components_reversed(path: &[u8]) -> Vec<Vec<u8>> {
     names.rev().map(<[u8]>::to_vec).collect()
 }
 
-/// Makes the directory `path` and what is missing above it, each with mode 0755 less the umask.
+/// Makes the directory `path` and what is missing above it, each with mode 0755 less the umask,
+/// but never closed to its owner.
 pub(crate) fn create_directories(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        create_directories(above)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        result => result?,
+    }
+    let handle = sys::open(
+        path,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let status = RealFs.status(handle.as_fd())?;
+    match status.mode & 0o700 {
+        0o700 => Ok(()),
+        _ => RealFs.set_mode(handle.as_fd(), status.mode | 0o700),
+    }
 }
 
 /// Whether `inner` is `outer` or lies below it, told by inode and not by name, so that bind mounts

@@ -265,7 +265,12 @@ fn generation_of(name: &[u8]) -> Option<u64> {
 fn private_folder(fs: &dyn Fs, above: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     match fs.make_directory_at(above, name, 0o700) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        result => result?,
+        result => {
+            result?;
+            // Whatever the umask made of it.
+            let handle = fs.open_at(above, name, Opening::Handle)?;
+            fs.set_mode(handle.as_fd(), 0o700)?;
+        }
     }
     let folder = fs
         .open_at(above, name, Opening::Directory)

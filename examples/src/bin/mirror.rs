@@ -11,7 +11,7 @@ use examples::outcome::{Outcome, Summary, bytes};
 use examples::progress::Bar;
 use mirror_core::{
     Compare, DeleteLimit, Difference, Durability, Error, Extraneous, Filter, Guards, Level,
-    LocalTree, Mirror, Plan, Planned, Policy, Problem, Report,
+    LocalTree, Mirror, Plan, Planned, Policy, Problem, Report, write_json_line,
 };
 
 /// Makes DST equal to SRC: what is in SRC is copied into DST, and what only DST has is deleted.
@@ -358,15 +358,7 @@ fn tell(
 ) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if arguments.json {
-        let summary = Summary {
-            format: 1,
-            outcome,
-            report,
-            error,
-            seconds,
-        };
-        serde_json::to_writer(&mut out, &summary)?;
-        return writeln!(out);
+        return write_json_line(&mut out, &Summary::new(outcome, &report, error, seconds));
     }
     if arguments.quiet || error.is_some() {
         return Ok(());
@@ -381,6 +373,9 @@ fn tell(
         "{what}; {} unchanged, {seconds:.2} s",
         report.unchanged
     )?;
+    for note in &report.notes {
+        writeln!(out, "note: {note}")?;
+    }
     for conflict in &report.conflicts {
         writeln!(out, "conflict at {conflict}")?;
     }

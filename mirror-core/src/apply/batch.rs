@@ -106,7 +106,7 @@ impl Applier<'_> {
         };
         let mut job: Vec<Step> = Vec::new();
         let mut directory = RelPath::root();
-        let (mut bytes, mut batch_bytes, mut batch_files) = (0, 0, 0);
+        let (mut bytes, mut batch_bytes, mut batch_files) = (0_u64, 0_u64, 0);
         for step in self.steps(Stage::Contents) {
             let step = step.map_err(Error::Spool)?;
             if let Err(error) = self.job.cancel.check().and_then(|()| self.go_on()) {
@@ -118,7 +118,7 @@ impl Applier<'_> {
                 && (parent != directory || job.len() >= JOB_STEPS || bytes >= JOB_BYTES)
             {
                 send(Work::Stage(std::mem::take(&mut job)));
-                batch_bytes += bytes;
+                batch_bytes = bytes.saturating_add(batch_bytes);
                 bytes = 0;
                 if batch_files >= BATCH_FILES || batch_bytes >= BATCH_BYTES {
                     self.finish_batch(&send, waiting, under_way)?;
@@ -126,7 +126,7 @@ impl Applier<'_> {
                 }
             }
             if let Op::Put { kind, .. } = &step.op {
-                bytes += kind.size();
+                bytes = bytes.saturating_add(kind.size());
                 batch_files += 1;
             }
             directory = parent;

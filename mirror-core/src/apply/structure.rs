@@ -32,8 +32,7 @@ impl Applier<'_> {
         }
     }
 
-    fn split<'p>(&self, path: &'p RelPath) -> Result<(RelPath, Name), Failure> {
-        let _: &'p RelPath = path;
+    fn split(&self, path: &RelPath) -> Result<(RelPath, Name), Failure> {
         path.split()
             .ok_or(Failure::Changed("the root itself cannot be replaced"))
     }

@@ -197,7 +197,12 @@ impl Comparison<'_, '_> {
             }
             other_mount |= side == Side::B && listing.other_mount;
             self.tally.entries[side as usize] += listing.entries.len() as u64;
-            self.tally.problems.extend(listing.problems.iter().cloned());
+            for problem in &listing.problems {
+                // What both sides cannot read is one thing to mend.
+                if self.tally.problems.last() != Some(problem) {
+                    self.tally.problems.push(problem.clone());
+                }
+            }
             for name in &listing.litter {
                 let path = directory.join_unchecked(name);
                 (self.sink)(Item::Litter { path, side })?;
