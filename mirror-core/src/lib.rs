@@ -1,4 +1,43 @@
 //! Makes one file tree equal to another.
+//!
+//! Scan both sides, plan the difference, hold the plan against the guards, apply it. Only scanning
+//! and applying touch a disk; a [`Plan`] is data that can be printed, stored and refused. What both
+//! sides agreed on is remembered as a base, so that the next run reads no unchanged file,
+//! recognises renames, and can tell a deletion on one side from a creation on the other.
+//!
+//! Two folders on a disk:
+//!
+//! ```
+//! use mirror_core::{Guards, LocalTree, Mirror};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let (site, copy, state) = {
+//! #     let at = |name| folder.path().join(name);
+//! #     (at("site"), at("copy"), at("state"))
+//! # };
+//! # std::fs::create_dir(&site)?;
+//! # std::fs::write(site.join("index.html"), "hello")?;
+//! let source = LocalTree::open(&site)?;
+//! let target = LocalTree::open_or_create(&copy)?;
+//! let planned = Mirror::new(&source, &target).state(&state).plan()?;
+//! println!("{}", planned.plan());
+//! let report = planned.approve(&Guards::default())?.apply()?;
+//! assert!(report.is_clean());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Planning alone, without a disk:
+//!
+//! ```
+//! use mirror_core::{Filter, Policy, Tree, reconcile};
+//!
+//! let source = Tree::from_files([("a.txt", "hello")])?;
+//! let plan = reconcile(None, &source, &Tree::default(), &Policy::mirror(), &Filter::default())?;
+//! assert_eq!(plan.to_string(), "copy a.txt\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Not here: scheduling, logging set-up, reading `$HOME` or the environment, prompts.
 
 mod apply;
 mod capacity;
