@@ -3,10 +3,13 @@
 //! The trees are compared directory by directory ([`compare`]); directories that were renamed are
 //! recognised ([`relocate`]); where only reading tells whether two files are equal, the caller
 //! reads; then files that moved ([`moves`]) and names of one inode ([`links`]) are found and each
-//! path is decided ([`decide`]).
+//! path is decided: what the policy makes of it by itself ([`choose`]), in which steps
+//! ([`decide`]), and what the base learns from them ([`ledger`]).
 
+pub(crate) mod choose;
 pub(crate) mod compare;
 pub(crate) mod decide;
+pub(crate) mod ledger;
 pub(crate) mod links;
 pub(crate) mod moves;
 pub(crate) mod relocate;
@@ -20,7 +23,8 @@ use crate::policy::{Capabilities, Direction, Policy, Projection};
 use crate::spool::Spool;
 
 pub(crate) use compare::{Content, Diff, Item, Tally, compare};
-pub(crate) use decide::{Ledger, LedgerItem, decide};
+pub(crate) use decide::decide;
+pub(crate) use ledger::{Ledger, LedgerItem};
 
 /// All that a decision rests on besides the trees.
 #[derive(Debug)]

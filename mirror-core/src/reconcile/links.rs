@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use super::Rules;
+use super::choose::{Choice, choose};
 use super::compare::{Content, Diff, Item};
-use super::decide::{Choice, choose};
 use crate::entry::{Entry, Side};
 use crate::error::Error;
 use crate::path::RelPath;

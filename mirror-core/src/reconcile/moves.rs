@@ -7,8 +7,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::Rules;
+use super::choose::{Choice, choose};
 use super::compare::{Content, Diff, Item};
-use super::decide::{Choice, choose};
 use crate::entry::{Digest, Entry, Kind, Side, Timestamp};
 use crate::error::Error;
 use crate::path::{Name, RelPath};
