@@ -261,6 +261,7 @@ impl Decider<'_, '_> {
                 let op = Op::Link {
                     leader: diff.path.clone(),
                     members,
+                    keep_old: false,
                 };
                 self.plan.push(id, side, op).map_err(Error::Spool)?;
                 Ok(Some(id))
@@ -368,6 +369,7 @@ impl Decider<'_, '_> {
                         path,
                         meta: meta.clone(),
                         expected,
+                        keep_old,
                     },
                 )?;
                 self.need(side, 4096, 1);
@@ -384,6 +386,7 @@ impl Decider<'_, '_> {
                     meta,
                     source,
                     expected,
+                    leader: None,
                 };
                 let id = self.plan.reserve();
                 self.copies(side, wanted, false);
