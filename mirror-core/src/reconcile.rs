@@ -76,7 +76,7 @@ impl<'a> Rules<'a> {
 /// [`Policy::both_ways`] the changes of either side since the base go to the other, what both
 /// changed is a conflict, and without a base nothing is deleted.
 ///
-/// Contents are told apart by size, mtime and the digests in the trees; where these leave a doubt
+/// What `filter` excludes is passed over on both sides, as a scan would. Contents are told apart by size, mtime and the digests in the trees; where these leave a doubt
 /// they count as different. Everything is done in time linear in the number of entries.
 ///
 /// ```
@@ -103,13 +103,17 @@ pub fn reconcile(
     let base_root = base
         .and_then(|tree| tree.get(&crate::RelPath::root()))
         .map(record_of);
+    // What the source hides and the target shows is deleted there.
+    let everything = Filter::default();
+    let deletes = filter.deletes_excluded() && policy.direction == Direction::Mirror;
+    let hidden_on_b = if deletes { &everything } else { filter };
     let mut items = Spool::new(None);
     let mut sink = |item: Item| items.push(&item).map(drop).map_err(Error::Spool);
     let tally = compare(
         blocks.into_iter().map(Ok),
         base_root.as_ref(),
-        &mut a.listings(),
-        &mut b.listings(),
+        &mut a.listings_through(filter),
+        &mut b.listings_through(hidden_on_b),
         &rules,
         &mut sink,
     )?;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::choose::{Choice, choose};
+use super::choose::{Choice, Chooser};
 use super::compare::{Content, Diff, Item, Tally};
 use super::ledger::{Ledger, LedgerItem};
 use super::links::{self, Links, Role};
@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::listing::Pair;
 use crate::manifest::Record;
 use crate::path::RelPath;
-use crate::plan::{Conflict, Expected, Op, Plan};
+use crate::plan::{Conflict, ConflictKind, Expected, Op, Plan};
 use crate::spool::Spool;
 
 /// A directory whose listing may still come.
@@ -27,10 +27,21 @@ struct Pending {
     entries: Pair<Option<Entry>>,
     /// What removes or replaces it when it has become empty.
     removal: Option<(u32, Side, Op)>,
+    /// The inode of which what replaces it becomes a name.
+    group: Option<usize>,
     /// Whether something in it stays.
     kept: bool,
     /// What sets its metadata when everything in it is done.
     settle: Pair<Option<(u32, Meta, bool)>>,
+}
+
+/// What there is above a path that is to be created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parents {
+    /// Directories, by now.
+    Stand,
+    /// One of them is something else on this side, by which the other side's is to be replaced.
+    Replaced,
 }
 
 /// Turns the compared items into a plan and what the base learns from it.
@@ -63,7 +74,7 @@ pub(crate) fn decide(
         found,
         pending: BTreeMap::new(),
         inside: None,
-        blocked: None,
+        chooser: Chooser::new(rules),
         moved_directories: BTreeMap::new(),
         replaced_bytes: [0, 0],
     };
@@ -83,8 +94,7 @@ struct Decider<'a, 'r> {
     pending: BTreeMap<RelPath, Pending>,
     /// The directory that the current items are in, where both sides have it alike.
     inside: Option<(RelPath, Entry, Entry)>,
-    /// A path below which nothing is done, because it could not be decided itself.
-    blocked: Option<RelPath>,
+    chooser: Chooser<'a, 'r>,
     moved_directories: BTreeMap<RelPath, u32>,
     replaced_bytes: [u64; 2],
 }
@@ -104,11 +114,13 @@ impl Decider<'_, '_> {
                     self.step(side, Op::Sweep { path })?;
                 }
             }
-            Item::MovedAway { path, is_top } => {
+            Item::MovedAway {
+                path,
+                target,
+                is_top,
+            } => {
                 if is_top {
-                    for &side in self.rules.targets() {
-                        self.touch(side, &path);
-                    }
+                    self.touch(target, &path);
                 }
                 self.forget(path, None)?;
             }
@@ -118,24 +130,9 @@ impl Decider<'_, '_> {
     }
 
     fn diff(&mut self, diff: Diff) -> Result<(), Error> {
-        if self
-            .blocked
-            .as_ref()
-            .is_some_and(|blocked| diff.path.is_within(blocked))
-        {
-            return self.leave(&diff);
-        }
-        self.blocked = None;
-        if diff
-            .a
-            .as_ref()
-            .or(diff.b.as_ref())
-            .is_some_and(|entry| entry.kind.is_directory())
-            || diff
-                .b
-                .as_ref()
-                .is_some_and(|entry| entry.kind.is_directory())
-        {
+        let choice = self.chooser.choose(&diff);
+        let entries = [&diff.a, &diff.b].into_iter().flatten();
+        if entries.into_iter().any(|entry| entry.kind.is_directory()) {
             let entries = Pair {
                 a: diff.a.clone(),
                 b: diff.b.clone(),
@@ -149,31 +146,31 @@ impl Decider<'_, '_> {
             );
         }
         self.move_directory(&diff)?;
-        match choose(&diff, self.rules) {
+        match choice {
             Choice::Forget => self.forget(diff.path, None),
             Choice::Agreed => self.agree(&diff),
             Choice::Keep => self.leave(&diff),
-            Choice::Onto(side, settles) => {
-                if let Some(kind) = settles {
-                    let (path, winner) = (diff.path.clone(), Some(side.other()));
-                    self.plan.conflicts.push(Conflict { path, kind, winner });
+            Choice::Onto(side) => self.follow(side, &diff, false),
+            Choice::Loses(side, kind) => {
+                if let Some(kind) = kind {
+                    self.conflict(&diff, kind, Some(side.other()));
                 }
-                self.follow(
-                    side,
-                    &diff,
-                    settles.is_some() && self.rules.policy.keep_losers,
-                )
+                self.follow(side, &diff, self.rules.policy.keep_losers)
             }
             Choice::Conflict(kind) => {
-                let path = diff.path.clone();
-                self.plan.conflicts.push(Conflict {
-                    path,
-                    kind,
-                    winner: None,
-                });
-                self.stand_off(&diff)
+                self.conflict(&diff, kind, None);
+                self.leave(&diff)
+            }
+            Choice::Refused(why) => {
+                self.plan.problems.push(problem(&diff.path, why));
+                self.leave(&diff)
             }
         }
+    }
+
+    fn conflict(&mut self, diff: &Diff, kind: ConflictKind, winner: Option<Side>) {
+        let path = diff.path.clone();
+        self.plan.conflicts.push(Conflict { path, kind, winner });
     }
 
     /// Renames a directory that the other side has under this path by now.
@@ -185,6 +182,7 @@ impl Decider<'_, '_> {
         let (Some(entry), Some(other)) = (diff.on(side), diff.on(side.other())) else {
             return Ok(());
         };
+        self.make_parents(side, &diff.path)?;
         let op = Op::MoveDirectory {
             from: relocated.from.clone(),
             to: diff.path.clone(),
@@ -207,12 +205,6 @@ impl Decider<'_, '_> {
             }
         }
         Ok(())
-    }
-
-    /// Leaves a path and everything below it.
-    fn stand_off(&mut self, diff: &Diff) -> Result<(), Error> {
-        self.blocked = Some(diff.path.clone());
-        self.leave(diff)
     }
 
     /// Both sides are equal: there is nothing to do but to remember it, and perhaps to link it.
@@ -238,7 +230,7 @@ impl Decider<'_, '_> {
         }
     }
 
-    /// Deals with one of several names of an inode, whose content is dealt with by `step`.
+    /// Deals with one of several names of an inode; `step` brings it to its content or metadata.
     /// Returns the step after which it is as it stays.
     fn link(
         &mut self,
@@ -247,55 +239,59 @@ impl Decider<'_, '_> {
         role: Role,
         step: Option<u32>,
     ) -> Result<Option<u32>, Error> {
-        let groups = &mut self.found.on_mut(side).1.groups;
-        match role {
-            Role::Leader { group, .. } => {
-                let group = &mut groups[group];
-                group.leader_step = step;
-                if group.to_link.is_empty() {
-                    return Ok(step);
-                }
-                let members = std::mem::take(&mut group.to_link);
-                let id = self.plan.reserve();
-                group.link = Some(id);
+        let group = &mut self.found.on_mut(side).1.groups[role.group()];
+        let is_leader = matches!(role, Role::Leader { .. });
+        if is_leader {
+            group.leader_step = step;
+        }
+        if group.link.is_none() && !group.to_link.is_empty() {
+            group.link = Some(self.plan.reserve());
+        }
+        // One that goes again is no member: then the first of them speaks for it.
+        let (link, leader_step) = (group.link, group.leader_step);
+        if let (true, Some(id), Some(leader)) =
+            (is_leader || group.leader_goes, link, group.leader.clone())
+        {
+            let members = std::mem::take(&mut group.to_link);
+            if !members.is_empty() {
                 let op = Op::Link {
-                    leader: diff.path.clone(),
+                    leader,
                     members,
-                    keep_old: false,
+                    keep_old: group.keep_old,
                 };
                 self.plan.push(id, side, op).map_err(Error::Spool)?;
-                Ok(Some(id))
-            }
-            Role::Member { group, linked } => {
-                let done = groups[group].link.or(groups[group].leader_step);
-                if !linked {
-                    self.touch(side, &diff.path);
-                }
-                Ok(done)
             }
         }
+        if matches!(role, Role::Member { linked: false, .. }) {
+            self.touch(side, &diff.path);
+        }
+        Ok(match role {
+            Role::Member { linked: true, .. } => link.or(leader_step),
+            Role::Member { .. } => link,
+            Role::Leader { .. } => link.or(step),
+        })
     }
 
     /// `side` becomes what the other side is at this path.
     fn follow(&mut self, side: Side, diff: &Diff, keep_old: bool) -> Result<(), Error> {
         match (diff.on(side.other()), diff.on(side)) {
-            (Some(wanted), here) => {
-                if let Some(why) = self.rules.onto(side).refuses(&diff.path, &wanted.kind) {
-                    self.plan.problems.push(problem(&diff.path, why));
-                    return self.stand_off(diff);
-                }
-                match here {
-                    None => self.create(side, diff, wanted),
-                    Some(here) => self.update(side, diff, wanted, here, keep_old),
-                }
-            }
+            (Some(wanted), None) => self.create(side, diff, wanted),
+            (Some(wanted), Some(here)) => self.update(side, diff, wanted, here, keep_old),
             (None, Some(here)) => self.remove(side, diff, here, keep_old),
             (None, None) => Ok(()),
         }
     }
 
     fn create(&mut self, side: Side, diff: &Diff, wanted: &Entry) -> Result<(), Error> {
-        self.make_parents(side, &diff.path)?;
+        if self.make_parents(side, &diff.path)? == Parents::Replaced {
+            // What it is in has become something else on this side, and stays what it is on both.
+            let kind = match side {
+                Side::A => ConflictKind::DeletedOnA,
+                Side::B => ConflictKind::DeletedOnB,
+            };
+            self.conflict(diff, kind, None);
+            return self.leave(diff);
+        }
         self.touch(side, &diff.path);
         if wanted.kind.is_directory() {
             let meta = self.rules.onto(side).meta(&wanted.meta);
@@ -311,12 +307,16 @@ impl Decider<'_, '_> {
         self.bring(side, diff, wanted, Expected::Absent, false)
     }
 
-    /// Makes directories that `side` lacks above `path` because they were to be deleted.
-    fn make_parents(&mut self, side: Side, path: &RelPath) -> Result<(), Error> {
+    /// Makes directories that `side` lacks above `path` because the other side's were to be
+    /// deleted: now they stay.
+    fn make_parents(&mut self, side: Side, path: &RelPath) -> Result<Parents, Error> {
         let mut missing = Vec::new();
         let mut parent = path.parent();
         while let Some(pending) = self.pending.get(&parent) {
             match (&pending.removal, pending.entries.on(side.other())) {
+                (Some((_, from, Op::ReplaceDirectory { .. })), _) if *from == side.other() => {
+                    return Ok(Parents::Replaced);
+                }
                 (Some((_, from, _)), Some(entry)) if *from == side.other() => {
                     missing.push((parent.clone(), entry.clone()));
                 }
@@ -328,19 +328,20 @@ impl Decider<'_, '_> {
             self.keep(&path, side.other());
             self.touch(side, &path);
             let meta = self.rules.onto(side).meta(&entry.meta);
-            self.step(
-                side,
-                Op::MakeDirectory {
-                    path: path.clone(),
-                    meta: meta.clone(),
-                },
-            )?;
+            let op = Op::MakeDirectory {
+                path: path.clone(),
+                meta: meta.clone(),
+            };
+            self.step(side, op)?;
+            self.need(side, 4096, 1);
             self.settle_later(side, &path, meta, false);
+            // Something in it may have been deleted before it turned out to stay.
+            self.settle_later(side.other(), &path, entry.meta, false);
             if let Some(pending) = self.pending.get_mut(&path) {
                 pending.removal = None;
             }
         }
-        Ok(())
+        Ok(Parents::Stand)
     }
 
     fn update(
@@ -389,9 +390,14 @@ impl Decider<'_, '_> {
                     leader: None,
                 };
                 let id = self.plan.reserve();
-                self.copies(side, wanted, false);
+                let links = &self.found.on(side).1;
+                let group = links.roles.get(&diff.path).map(|role| role.group());
+                if group.is_none_or(|group| links.groups[group].leader.is_none()) {
+                    self.copies(side, wanted, false);
+                }
                 if let Some(pending) = self.pending.get_mut(&diff.path) {
                     pending.removal = Some((id, side, op));
+                    pending.group = group;
                 }
                 self.remember(diff, side, Some(id), Some(id))
             }
@@ -548,11 +554,8 @@ impl Decider<'_, '_> {
         else {
             return;
         };
-        // A directory that the other side does not have keeps its own metadata.
-        let meta = wanted.as_ref().map_or_else(
-            || here.meta.clone(),
-            |wanted| self.rules.onto(side).meta(&wanted.meta),
-        );
+        // Were it to become what the other side is, that would have been noted by now.
+        let meta = here.meta.clone();
         let diff = Diff {
             path: parent.clone(),
             a: pending.entries.a.clone(),
@@ -603,8 +606,9 @@ impl Decider<'_, '_> {
             let Some(pending) = self.pending.remove(&path) else {
                 continue;
             };
-            if let Some((id, side, op)) = pending.removal {
+            if let Some((id, side, mut op)) = pending.removal {
                 if !pending.kept {
+                    self.link_in_place(side, pending.group, &mut op);
                     self.plan.push(id, side, op).map_err(Error::Spool)?;
                 } else if matches!(op, Op::ReplaceDirectory { .. }) {
                     let why = "the directory holds entries that are kept, so that it cannot be replaced; skipped";
@@ -625,6 +629,17 @@ impl Decider<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes what replaces a directory another name of its inode, or else the name that others are
+    /// linked to from here on.
+    fn link_in_place(&mut self, side: Side, group: Option<usize>, op: &mut Op) {
+        let (Some(group), Op::ReplaceDirectory { path, leader, .. }) = (group, op) else {
+            return;
+        };
+        let group = &mut self.found.on_mut(side).1.groups[group];
+        leader.clone_from(&group.leader);
+        group.leader.get_or_insert_with(|| path.clone());
     }
 
     fn step(&mut self, side: Side, op: Op) -> Result<u32, Error> {

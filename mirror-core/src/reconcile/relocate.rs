@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::Rules;
+use super::choose::{Choice, Chooser};
 use super::compare::{Content, Diff, Item, Relocated, content, is_known};
 use crate::entry::{Entry, Side};
 use crate::error::Error;
@@ -42,9 +43,9 @@ pub(crate) fn relocate(
     if relocations.is_empty() {
         return Ok(items);
     }
-    let sources: BTreeMap<&RelPath, ()> = relocations
+    let sources: BTreeMap<&RelPath, Side> = relocations
         .values()
-        .map(|relocation| (&relocation.old.path, ()))
+        .map(|relocation| (&relocation.old.path, relocation.target))
         .collect();
     let mut rewritten = Spool::new(folder);
     let mut push = |item: Item| rewritten.push(&item).map(drop).map_err(Error::Spool);
@@ -70,11 +71,12 @@ pub(crate) fn relocate(
                 merge.finish(rules, &mut push)?;
             }
         }
-        if ancestor_in(&sources, item.path()).is_some() {
+        if let Some(&target) = ancestor_in(&sources, item.path()) {
             if let Item::Diff(diff) = item {
                 let is_top = sources.contains_key(&diff.path);
                 push(Item::MovedAway {
                     path: diff.path,
+                    target,
                     is_top,
                 })?;
             }
@@ -219,13 +221,16 @@ fn combine(
         (Some(a), Some(b)) => content(a, b, base.as_ref(), rules.policy.compare),
         _ => Content::Different,
     };
+    let protected = b
+        .as_ref()
+        .is_some_and(|entry| rules.filter.is_protected(path, entry.kind.is_directory()));
     Item::Diff(Box::new(Diff {
         path: path.clone(),
         a,
         b,
         base,
         content,
-        protected: false,
+        protected,
         relocated: old.map(|diff| Relocated {
             from: diff.path.clone(),
             target,
@@ -254,20 +259,36 @@ fn find(items: &Spool<Item>, rules: &Rules<'_>) -> Result<BTreeMap<RelPath, Relo
     for &target in rules.targets() {
         let mut gone: HashMap<(u64, u64), Diff> = HashMap::new();
         let mut come: Vec<((u64, u64), RelPath)> = Vec::new();
+        // Directories of the other side that are to become what the target has.
+        let mut replaced: BTreeMap<RelPath, ()> = BTreeMap::new();
+        let mut chooser = Chooser::new(rules);
         for item in items.iter() {
             let Item::Diff(diff) = item.map_err(Error::Spool)? else {
                 continue;
             };
+            let choice = chooser.choose(&diff);
+            if chooser.is_decided_above(&diff.path) {
+                continue;
+            }
+            let is_directory = |side| diff.on(side).map(|entry| entry.kind.is_directory());
+            if choice.changes(target.other())
+                && is_directory(target.other()) == Some(true)
+                && is_directory(target) == Some(false)
+            {
+                replaced.insert(diff.path.clone(), ());
+            }
             if let Some(inode) = renamed_away(&diff, target, rules) {
                 gone.insert(inode, *diff);
             } else if let (Some(entry), None) = (diff.on(target.other()), diff.on(target)) {
-                if entry.kind.is_directory() {
+                if entry.kind.is_directory() && choice == Choice::Onto(target) {
                     come.push(((entry.identity.device, entry.identity.inode), diff.path));
                 }
             }
         }
+        let replaced: BTreeMap<&RelPath, ()> = replaced.iter().map(|(p, ())| (p, ())).collect();
         let pairs = come
             .into_iter()
+            .filter(|(_, to)| replaced.is_empty() || ancestor_in(&replaced, to).is_none())
             .filter_map(|(inode, to)| gone.remove(&inode).map(|d| (d, to)));
         let mut pairs: Vec<(Diff, RelPath)> = pairs.collect();
         pairs.sort_by(|x, y| x.0.path.cmp(&y.0.path));
