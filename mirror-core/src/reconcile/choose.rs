@@ -4,15 +4,17 @@
 //! it: below a path that is left as it is nothing is done, and where one side's version of a path
 //! wins, it wins with everything below.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Rules;
-use super::compare::{Content, Diff, is_known, meets};
+use super::compare::{Content, Diff, Item, is_known, meets};
 use crate::entry::{Entry, Side};
+use crate::error::Error;
 use crate::manifest::Record;
 use crate::path::RelPath;
 use crate::plan::ConflictKind;
 use crate::policy::{Direction, Extraneous, OnConflict};
+use crate::spool::Spool;
 
 /// What the policy says about one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,16 +50,74 @@ enum Below {
     Loses(Side),
 }
 
+/// Directories that one side replaced by something else while the other side changed what is in
+/// them: a conflict that shows only when all of it has been seen.
+#[derive(Debug, Default)]
+pub(crate) struct Contested(BTreeSet<RelPath>);
+
+impl Contested {
+    /// Looks through all items once, in the one direction that can have any.
+    pub(crate) fn find(items: &Spool<Item>, rules: &Rules<'_>) -> Result<Contested, Error> {
+        let mut contested = Contested::default();
+        if rules.policy.direction == Direction::Mirror {
+            return Ok(contested);
+        }
+        let none = Contested::default();
+        let mut chooser = Chooser::new(rules, &none);
+        // Directories to be replaced, and the side that still has them.
+        let mut replaced: BTreeMap<RelPath, Side> = BTreeMap::new();
+        for item in items.iter() {
+            let item = item.map_err(Error::Spool)?;
+            let goes = match &item {
+                Item::Diff(diff) => {
+                    let choice = chooser.choose(diff);
+                    if let Choice::Onto(side) = choice {
+                        let kind = |side| diff.on(side).map(|entry| entry.kind.is_directory());
+                        if (kind(side), kind(side.other())) == (Some(true), Some(false)) {
+                            replaced.insert(diff.path.clone(), side);
+                            continue;
+                        }
+                    }
+                    [Side::A, Side::B].map(|side| {
+                        diff.on(side).is_none()
+                            || (choice == Choice::Onto(side) && diff.on(side.other()).is_none())
+                    })
+                }
+                Item::Holds { side, .. } => [*side != Side::A, *side != Side::B],
+                _ => continue,
+            };
+            if replaced.is_empty() {
+                continue;
+            }
+            // What a listing says of its own directory is said of what is in it.
+            let mut above = item.listed_in();
+            while !above.is_root() {
+                match replaced.get(&above) {
+                    Some(&side) if !goes[side as usize] => {
+                        contested.0.insert(above);
+                        break;
+                    }
+                    Some(_) => break,
+                    None => above = above.parent(),
+                }
+            }
+        }
+        Ok(contested)
+    }
+}
+
 /// Decides path after path, in the order of listings.
 pub(crate) struct Chooser<'a, 'r> {
     rules: &'a Rules<'r>,
+    contested: &'a Contested,
     regions: BTreeMap<RelPath, Below>,
 }
 
 impl<'a, 'r> Chooser<'a, 'r> {
-    pub(crate) fn new(rules: &'a Rules<'r>) -> Chooser<'a, 'r> {
+    pub(crate) fn new(rules: &'a Rules<'r>, contested: &'a Contested) -> Chooser<'a, 'r> {
         Chooser {
             rules,
+            contested,
             regions: BTreeMap::new(),
         }
     }
@@ -97,7 +157,11 @@ impl<'a, 'r> Chooser<'a, 'r> {
             }
             None => {}
         }
-        let choice = by_itself(diff, self.rules);
+        let choice = if self.contested.0.contains(&diff.path) {
+            conflict(diff, ConflictKind::BothChanged, self.rules)
+        } else {
+            by_itself(diff, self.rules)
+        };
         let choice = match choice {
             Choice::Onto(side) | Choice::Loses(side, _) => diff
                 .on(side.other())
@@ -193,8 +257,15 @@ fn both_ways(diff: &Diff, rules: &Rules<'_>) -> Choice {
         (Some(a), Some(b)) => match (changed(Side::A), changed(Side::B)) {
             (true, false) => Choice::Onto(Side::B),
             (false, true) => Choice::Onto(Side::A),
-            // Two directories differ in metadata alone, where the primary may well win.
-            _ if a.kind.is_directory() && b.kind.is_directory() => Choice::Onto(Side::B),
+            // Two directories differ in metadata alone, where the primary may well win. The time
+            // that nobody changed gives way to the one that somebody did.
+            _ if a.kind.is_directory() && b.kind.is_directory() => {
+                let is_old = |entry: &Entry, side| entry.meta.mtime == record.meta(side).mtime;
+                match (is_old(a, Side::A), is_old(b, Side::B)) {
+                    (true, false) => Choice::Onto(Side::A),
+                    _ => Choice::Onto(Side::B),
+                }
+            }
             _ => conflict(diff, ConflictKind::BothChanged, rules),
         },
     }

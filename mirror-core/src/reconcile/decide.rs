@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::choose::{Choice, Chooser};
+use super::choose::{Choice, Chooser, Contested};
 use super::compare::{Content, Diff, Item, Tally};
 use super::ledger::{Ledger, LedgerItem};
 use super::links::{self, Links, Role};
@@ -35,15 +35,6 @@ struct Pending {
     settle: Pair<Option<(u32, Meta, bool)>>,
 }
 
-/// What there is above a path that is to be created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Parents {
-    /// Directories, by now.
-    Stand,
-    /// One of them is something else on this side, by which the other side's is to be replaced.
-    Replaced,
-}
-
 /// Turns the compared items into a plan and what the base learns from it.
 pub(crate) fn decide(
     items: &Spool<Item>,
@@ -57,10 +48,13 @@ pub(crate) fn decide(
     plan.summary.unchanged = tally.unchanged;
     plan.summary.skipped = tally.skipped;
     plan.problems = tally.problems;
+    let contested = Contested::find(items, rules)?;
     let mut found: Pair<(Moves, Links)> = Pair::default();
     for &side in rules.targets() {
-        let moves = moves::find(items, rules, side, read)?;
-        *found.on_mut(side) = (moves, links::find(items, rules, side)?);
+        let moves = moves::find(items, rules, &contested, side, read)?;
+        let on_b = (side == Side::A).then_some(&found.b.1);
+        let links = links::find(items, rules, &contested, side, on_b)?;
+        *found.on_mut(side) = (moves, links);
     }
     let ledger = Ledger {
         items: Spool::new(folder),
@@ -74,7 +68,7 @@ pub(crate) fn decide(
         found,
         pending: BTreeMap::new(),
         inside: None,
-        chooser: Chooser::new(rules),
+        chooser: Chooser::new(rules, &contested),
         moved_directories: BTreeMap::new(),
         replaced_bytes: [0, 0],
     };
@@ -179,7 +173,7 @@ impl Decider<'_, '_> {
             return Ok(());
         };
         let side = relocated.target;
-        let (Some(entry), Some(other)) = (diff.on(side), diff.on(side.other())) else {
+        let (Some(entry), Some(_)) = (diff.on(side), diff.on(side.other())) else {
             return Ok(());
         };
         self.make_parents(side, &diff.path)?;
@@ -191,8 +185,6 @@ impl Decider<'_, '_> {
         let id = self.step(side, op)?;
         self.touch(side, &diff.path);
         self.moved_directories.insert(diff.path.clone(), id);
-        let meta = self.rules.onto(side).meta(&other.meta);
-        self.settle_later(side, &diff.path, meta, false);
         Ok(())
     }
 
@@ -209,6 +201,9 @@ impl Decider<'_, '_> {
 
     /// Both sides are equal: there is nothing to do but to remember it, and perhaps to link it.
     fn agree(&mut self, diff: &Diff) -> Result<(), Error> {
+        if let Some(role) = self.found.a.1.roles.get(&diff.path).copied() {
+            self.link(Side::A, diff, role, None)?;
+        }
         let role = self.found.b.1.roles.get(&diff.path).copied();
         if matches!(role, Some(Role::Leader { must_put: true, .. })) {
             return self.follow(Side::B, diff, false);
@@ -283,15 +278,7 @@ impl Decider<'_, '_> {
     }
 
     fn create(&mut self, side: Side, diff: &Diff, wanted: &Entry) -> Result<(), Error> {
-        if self.make_parents(side, &diff.path)? == Parents::Replaced {
-            // What it is in has become something else on this side, and stays what it is on both.
-            let kind = match side {
-                Side::A => ConflictKind::DeletedOnA,
-                Side::B => ConflictKind::DeletedOnB,
-            };
-            self.conflict(diff, kind, None);
-            return self.leave(diff);
-        }
+        self.make_parents(side, &diff.path)?;
         self.touch(side, &diff.path);
         if wanted.kind.is_directory() {
             let meta = self.rules.onto(side).meta(&wanted.meta);
@@ -309,14 +296,11 @@ impl Decider<'_, '_> {
 
     /// Makes directories that `side` lacks above `path` because the other side's were to be
     /// deleted: now they stay.
-    fn make_parents(&mut self, side: Side, path: &RelPath) -> Result<Parents, Error> {
+    fn make_parents(&mut self, side: Side, path: &RelPath) -> Result<(), Error> {
         let mut missing = Vec::new();
         let mut parent = path.parent();
         while let Some(pending) = self.pending.get(&parent) {
             match (&pending.removal, pending.entries.on(side.other())) {
-                (Some((_, from, Op::ReplaceDirectory { .. })), _) if *from == side.other() => {
-                    return Ok(Parents::Replaced);
-                }
                 (Some((_, from, _)), Some(entry)) if *from == side.other() => {
                     missing.push((parent.clone(), entry.clone()));
                 }
@@ -341,7 +325,7 @@ impl Decider<'_, '_> {
                 pending.removal = None;
             }
         }
-        Ok(Parents::Stand)
+        Ok(())
     }
 
     fn update(
@@ -378,7 +362,7 @@ impl Decider<'_, '_> {
                 self.remember(diff, side, Some(done), None)
             }
             (false, true) => {
-                self.touch(side, &diff.path);
+                self.hold(&diff.path.parent());
                 let (path, kind, source) =
                     (diff.path.clone(), wanted.kind.clone(), wanted.identity);
                 let op = Op::ReplaceDirectory {
@@ -487,7 +471,11 @@ impl Decider<'_, '_> {
         here: &Entry,
         keep_old: bool,
     ) -> Result<(), Error> {
-        self.touch(side, &diff.path);
+        if here.kind.is_directory() {
+            self.hold(&diff.path.parent());
+        } else {
+            self.touch(side, &diff.path);
+        }
         if self.found.on(side).0.vacated.contains(&diff.path) {
             return self.forget(diff.path.clone(), None);
         }
@@ -525,25 +513,28 @@ impl Decider<'_, '_> {
         }
     }
 
-    /// Notes that something changes in the directory that holds `path`.
-    fn touch(&mut self, side: Side, path: &RelPath) {
-        let parent = path.parent();
-        if !self.pending.contains_key(&parent) {
-            let Some((inside, a, b)) = self.inside.as_ref().filter(|(p, ..)| *p == parent) else {
-                return;
-            };
+    /// Keeps the directory that the current items are in until all that is in it is through.
+    fn hold(&mut self, directory: &RelPath) {
+        if self.pending.contains_key(directory) {
+            return;
+        }
+        if let Some((inside, a, b)) = self.inside.as_ref().filter(|(p, ..)| p == directory) {
             let entries = Pair {
                 a: Some(a.clone()),
                 b: Some(b.clone()),
             };
-            self.pending.insert(
-                inside.clone(),
-                Pending {
-                    entries,
-                    ..Pending::default()
-                },
-            );
+            let pending = Pending {
+                entries,
+                ..Pending::default()
+            };
+            self.pending.insert(inside.clone(), pending);
         }
+    }
+
+    /// Notes that something changes in the directory that holds `path`.
+    fn touch(&mut self, side: Side, path: &RelPath) {
+        let parent = path.parent();
+        self.hold(&parent);
         let Some(pending) = self.pending.get(&parent) else {
             return;
         };
@@ -609,6 +600,7 @@ impl Decider<'_, '_> {
             if let Some((id, side, mut op)) = pending.removal {
                 if !pending.kept {
                     self.link_in_place(side, pending.group, &mut op);
+                    self.touch(side, &path);
                     self.plan.push(id, side, op).map_err(Error::Spool)?;
                 } else if matches!(op, Op::ReplaceDirectory { .. }) {
                     let why = "the directory holds entries that are kept, so that it cannot be replaced; skipped";

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::Rules;
-use super::choose::{Choice, Chooser};
+use super::choose::{Choice, Chooser, Contested};
 use super::compare::{Content, Diff, Item};
 use crate::entry::{Entry, Side};
 use crate::error::Error;
@@ -74,6 +74,8 @@ struct Member {
     same: bool,
     meets: bool,
     loses: bool,
+    /// Whether it stays as it is: others may be linked to it, but it to nothing.
+    stays: bool,
 }
 
 impl Member {
@@ -94,11 +96,20 @@ fn inode(entry: &Entry) -> Inode {
 }
 
 /// Sorts the names that share inodes on either side into groups.
-pub(crate) fn find(items: &Spool<Item>, rules: &Rules<'_>, target: Side) -> Result<Links, Error> {
+///
+/// Where both sides agree, B's links follow A's; `on_b` is what that comes to when the links of A
+/// are asked for. New names on A can then be linked to those that B leaves as they are.
+pub(crate) fn find(
+    items: &Spool<Item>,
+    rules: &Rules<'_>,
+    contested: &Contested,
+    target: Side,
+    on_b: Option<&Links>,
+) -> Result<Links, Error> {
     let mut order: Vec<Inode> = Vec::new();
     let mut members: HashMap<Inode, Vec<Member>> = HashMap::new();
     let mut vanishing = Vanishing::default();
-    let mut chooser = Chooser::new(rules);
+    let mut chooser = Chooser::new(rules, contested);
     for item in items.iter() {
         let Item::Diff(diff) = item.map_err(Error::Spool)? else {
             continue;
@@ -112,8 +123,10 @@ pub(crate) fn find(items: &Spool<Item>, rules: &Rules<'_>, target: Side) -> Resu
             continue;
         };
         let shared = wanted.identity.links > 1 || here.is_some_and(|e| e.identity.links > 1);
-        let followed = choice.changes(target) || (choice == Choice::Agreed && target == Side::B);
-        if !wanted.kind.is_file() || !shared || !followed {
+        let agreed = choice == Choice::Agreed;
+        let stays = agreed && on_b.is_some_and(|on_b| on_b.keeps_inode(&diff.path));
+        let followed = choice.changes(target) || (agreed && target == Side::B);
+        if !wanted.kind.is_file() || !shared || !(followed || stays) {
             continue;
         }
         let key = inode(wanted);
@@ -123,6 +136,7 @@ pub(crate) fn find(items: &Spool<Item>, rules: &Rules<'_>, target: Side) -> Resu
             meets: here
                 .is_some_and(|e| onto.is_met(&wanted.kind, &onto.meta(&wanted.meta), &e.meta)),
             loses: matches!(choice, Choice::Loses(..)),
+            stays,
             source: wanted.clone(),
             target: diff.on(target).cloned(),
             path: diff.path,
@@ -148,6 +162,19 @@ pub(crate) fn find(items: &Spool<Item>, rules: &Rules<'_>, target: Side) -> Resu
 }
 
 impl Links {
+    /// Whether a path keeps the inode that it has.
+    fn keeps_inode(&self, path: &RelPath) -> bool {
+        matches!(
+            self.roles.get(path),
+            Some(
+                Role::Leader {
+                    must_put: false,
+                    ..
+                } | Role::Member { linked: true, .. }
+            )
+        )
+    }
+
     fn add(
         &mut self,
         key: Inode,
@@ -177,6 +204,9 @@ impl Links {
             group.leader = Some(members[place].path.clone());
         }
         for (place, member) in members.into_iter().enumerate() {
+            if member.stays && leader != Some(place) {
+                continue;
+            }
             let role = if leader == Some(place) {
                 Role::Leader {
                     group: index,
@@ -204,7 +234,8 @@ impl Links {
 /// The first name whose inode on the target can stay, because it holds the right content and
 /// nothing else is to share it.
 fn leader_to_keep(key: Inode, members: &[Member], owners: &HashMap<Inode, Inode>) -> Option<usize> {
-    members.iter().position(|member| {
+    let stays = members.iter().position(|member| member.stays);
+    let fits = |member: &Member| {
         let Some(file) = member.file().filter(|_| member.same) else {
             return false;
         };
@@ -215,7 +246,8 @@ fn leader_to_keep(key: Inode, members: &[Member], owners: &HashMap<Inode, Inode>
             members.iter().filter(same).count()
         };
         !owned && (member.meets || file.identity.links as usize <= names())
-    })
+    };
+    stays.or_else(|| members.iter().position(fits))
 }
 
 /// Files that are to be deleted from the target, by the inode that they were on the source.

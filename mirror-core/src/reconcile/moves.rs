@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::Rules;
-use super::choose::{Choice, Chooser};
+use super::choose::{Choice, Chooser, Contested};
 use super::compare::{Content, Diff, Item};
 use crate::entry::{Digest, Entry, Kind, Side, Timestamp};
 use crate::error::Error;
@@ -60,11 +60,12 @@ struct Pairing {
 pub(crate) fn find(
     items: &Spool<Item>,
     rules: &Rules<'_>,
+    contested: &Contested,
     target: Side,
     read: &mut Reader<'_>,
 ) -> Result<Moves, Error> {
     let mut origins = Origins::default();
-    let mut chooser = Chooser::new(rules);
+    let mut chooser = Chooser::new(rules, contested);
     for item in items.iter() {
         if let Item::Diff(diff) = item.map_err(Error::Spool)? {
             if is_origin(&diff, chooser.choose(&diff), target) {
@@ -77,7 +78,7 @@ pub(crate) fn find(
         return Ok(moves);
     }
     let mut batch = Vec::new();
-    let mut chooser = Chooser::new(rules);
+    let mut chooser = Chooser::new(rules, contested);
     for item in items.iter() {
         let Item::Diff(diff) = item.map_err(Error::Spool)? else {
             continue;

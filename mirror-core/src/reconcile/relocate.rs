@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::Rules;
-use super::choose::{Choice, Chooser};
+use super::choose::{Choice, Chooser, Contested};
 use super::compare::{Content, Diff, Item, Relocated, content, is_known};
 use crate::entry::{Entry, Side};
 use crate::error::Error;
@@ -256,12 +256,11 @@ fn ancestor_in<'m, V>(map: &'m BTreeMap<&RelPath, V>, path: &RelPath) -> Option<
 /// Finds renamed directories by their inodes, and keeps those that can be moved whole.
 fn find(items: &Spool<Item>, rules: &Rules<'_>) -> Result<BTreeMap<RelPath, Relocation>, Error> {
     let mut found = BTreeMap::new();
+    let contested = Contested::find(items, rules)?;
     for &target in rules.targets() {
         let mut gone: HashMap<(u64, u64), Diff> = HashMap::new();
         let mut come: Vec<((u64, u64), RelPath)> = Vec::new();
-        // Directories of the other side that are to become what the target has.
-        let mut replaced: BTreeMap<RelPath, ()> = BTreeMap::new();
-        let mut chooser = Chooser::new(rules);
+        let mut chooser = Chooser::new(rules, &contested);
         for item in items.iter() {
             let Item::Diff(diff) = item.map_err(Error::Spool)? else {
                 continue;
@@ -269,13 +268,6 @@ fn find(items: &Spool<Item>, rules: &Rules<'_>) -> Result<BTreeMap<RelPath, Relo
             let choice = chooser.choose(&diff);
             if chooser.is_decided_above(&diff.path) {
                 continue;
-            }
-            let is_directory = |side| diff.on(side).map(|entry| entry.kind.is_directory());
-            if choice.changes(target.other())
-                && is_directory(target.other()) == Some(true)
-                && is_directory(target) == Some(false)
-            {
-                replaced.insert(diff.path.clone(), ());
             }
             if let Some(inode) = renamed_away(&diff, target, rules) {
                 gone.insert(inode, *diff);
@@ -285,10 +277,8 @@ fn find(items: &Spool<Item>, rules: &Rules<'_>) -> Result<BTreeMap<RelPath, Relo
                 }
             }
         }
-        let replaced: BTreeMap<&RelPath, ()> = replaced.iter().map(|(p, ())| (p, ())).collect();
         let pairs = come
             .into_iter()
-            .filter(|(_, to)| replaced.is_empty() || ancestor_in(&replaced, to).is_none())
             .filter_map(|(inode, to)| gone.remove(&inode).map(|d| (d, to)));
         let mut pairs: Vec<(Diff, RelPath)> = pairs.collect();
         pairs.sort_by(|x, y| x.0.path.cmp(&y.0.path));
