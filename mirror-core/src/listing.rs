@@ -1,11 +1,12 @@
 //! Trees as streams of directories: what a scan yields and a reconciliation reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::vec;
 
 use crate::entry::{Digest, Entry, Identity, Kind, Meta, Problem, Side, Timestamp, Xattrs};
 use crate::error::Error;
+use crate::filter::{Filter, Verdict};
 use crate::manifest::{Block, Record};
 use crate::path::{Name, PathError, RelPath};
 
@@ -50,6 +51,10 @@ pub trait Listings: Iterator<Item = Result<Listing, Error>> {
 pub struct Tree {
     root: Entry,
     entries: BTreeMap<RelPath, Entry>,
+    /// Directories that could not be listed whole.
+    incomplete: BTreeSet<RelPath>,
+    /// Directories that are on another mount than the root.
+    mounts: BTreeSet<RelPath>,
 }
 
 impl Default for Tree {
@@ -57,6 +62,8 @@ impl Default for Tree {
         Tree {
             root: Tree::entry(Name::of_root(), Kind::Directory, 0),
             entries: BTreeMap::new(),
+            incomplete: BTreeSet::new(),
+            mounts: BTreeSet::new(),
         }
     }
 }
@@ -141,6 +148,17 @@ impl Tree {
             .retain(|candidate, _| !candidate.is_within(path));
     }
 
+    /// Says that a directory could not be listed whole: what is missing in it may exist all the
+    /// same, so that nothing is concluded from its absence.
+    pub fn mark_incomplete(&mut self, directory: RelPath) {
+        self.incomplete.insert(directory);
+    }
+
+    /// Says that a directory is on another mount than the root: nothing in it is deleted.
+    pub fn mark_other_mount(&mut self, directory: RelPath) {
+        self.mounts.insert(directory);
+    }
+
     /// The entry at `path`.
     pub fn get(&self, path: &RelPath) -> Option<&Entry> {
         if path.is_root() {
@@ -167,28 +185,38 @@ impl Tree {
 
     /// The tree as a scan would list it.
     pub fn listings(&self) -> TreeListings<'_> {
-        let mut directories: BTreeMap<RelPath, Vec<Entry>> = BTreeMap::new();
-        directories.insert(RelPath::root(), Vec::new());
+        self.listings_through(&Filter::default())
+    }
+
+    /// The tree as a scan would list it that passes over what `filter` excludes.
+    pub fn listings_through(&self, filter: &Filter) -> TreeListings<'_> {
+        let mut directories: BTreeMap<RelPath, Listing> = BTreeMap::new();
+        let open = |directory: RelPath| Listing {
+            incomplete: self.incomplete.contains(&directory),
+            other_mount: self.mounts.iter().any(|mount| directory.is_within(mount)),
+            directory,
+            ..Listing::default()
+        };
+        directories.insert(RelPath::root(), open(RelPath::root()));
         for (path, entry) in &self.entries {
-            directories
-                .entry(path.parent())
-                .or_default()
-                .push(entry.clone());
+            // What is in a directory that is passed over finds no listing and is passed over too.
+            let Some(listing) = directories.get_mut(&path.parent()) else {
+                continue;
+            };
+            if filter.verdict(path, entry.kind.is_directory()) == Verdict::Excluded {
+                listing.hides_excluded = true;
+                continue;
+            }
+            listing.entries.push(entry.clone());
             if entry.kind.is_directory() {
-                directories.entry(path.clone()).or_default();
+                directories.insert(path.clone(), open(path.clone()));
             }
         }
-        let listings = directories.into_iter().map(|(directory, mut entries)| {
-            entries.sort_by(|a, b| a.name.cmp(&b.name));
-            Listing {
-                directory,
-                entries,
-                ..Listing::default()
-            }
-        });
+        // The order of paths is that of their components, so that each listing is sorted by name.
+        let listings: Vec<Listing> = directories.into_values().collect();
         TreeListings {
             root: &self.root,
-            listings: listings.collect::<Vec<_>>().into_iter(),
+            listings: listings.into_iter(),
         }
     }
 

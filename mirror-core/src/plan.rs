@@ -16,6 +16,10 @@ use crate::spool::Spool;
 
 /// What must stand at a path for a step to touch it; anything else means that somebody changed
 /// it since, and the step is skipped and reported.
+///
+/// It is what the scan saw. Steps of the same plan that link an inode, rename it or set its
+/// metadata give it another `ctime`, and perhaps another mtime: whoever carries out a plan makes
+/// allowance for what it did itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expected {
@@ -73,6 +77,8 @@ pub enum Op {
         meta: Meta,
         /// What it replaces.
         expected: Expected,
+        /// Whether what it replaces is kept under `.mirror-history/` first.
+        keep_old: bool,
     },
     /// Rename a directory with all that is in it.
     MoveDirectory {
@@ -84,6 +90,9 @@ pub enum Op {
         expected: Expected,
     },
     /// Give a file's inode another name; its content is known to be what is wanted there.
+    ///
+    /// All such steps of a plan happen at once: every `from` means what has that name before the
+    /// first of them. So two files can change places, and names can go round, without a copy.
     MoveFile {
         /// From where.
         from: RelPath,
@@ -94,7 +103,7 @@ pub enum Op {
         /// What has the new name now.
         replaces: Expected,
         /// Whether the old name gets other content in this plan, so that it must not be missing
-        /// meanwhile.
+        /// meanwhile: a second name is made of it then, which is later replaced.
         keeps_old_name: bool,
     },
     /// Copy a file, symlink, pipe, socket or device.
@@ -127,6 +136,8 @@ pub enum Op {
         leader: RelPath,
         /// The names that become the same inode, and what each is now.
         members: Vec<(RelPath, Expected)>,
+        /// Whether what the members are now is kept under `.mirror-history/` first.
+        keep_old: bool,
     },
     /// Delete one entry; a directory only when it has become empty.
     Remove {
@@ -149,6 +160,8 @@ pub enum Op {
         source: Identity,
         /// The directory.
         expected: Expected,
+        /// The name whose inode it shares, where it becomes another name instead of a copy.
+        leader: Option<RelPath>,
     },
     /// Delete what an interrupted run left behind.
     Sweep {
@@ -265,11 +278,18 @@ impl Op {
             } => {
                 format!("set metadata of {path}")
             }
-            Op::Link { leader, members } => {
+            Op::Link {
+                leader, members, ..
+            } => {
                 let names: Vec<String> = members.iter().map(|(path, _)| path.to_string()).collect();
                 format!("link {} to {leader}", names.join(", "))
             }
             Op::Remove { path, .. } => format!("delete {path}"),
+            Op::ReplaceDirectory {
+                path,
+                leader: Some(leader),
+                ..
+            } => format!("replace directory {path} with a link to {leader}"),
             Op::ReplaceDirectory { path, .. } => format!("replace directory {path}"),
             Op::Sweep { path } => format!("sweep {path}"),
             Op::Settle { .. } => return None,
@@ -621,6 +641,10 @@ fn check(op: &Op) -> Result<(), &'static str> {
         } => {
             return Err("a directory is made, not copied");
         }
+        Op::ReplaceDirectory {
+            leader: Some(leader),
+            ..
+        } => paths.push(leader),
         _ => {}
     }
     if !matches!(op, Op::Settle { .. }) && paths.iter().any(|path| path.is_root()) {

@@ -3,10 +3,13 @@
 //! The trees are compared directory by directory ([`compare`]); directories that were renamed are
 //! recognised ([`relocate`]); where only reading tells whether two files are equal, the caller
 //! reads; then files that moved ([`moves`]) and names of one inode ([`links`]) are found and each
-//! path is decided ([`decide`]).
+//! path is decided: what the policy makes of it by itself ([`choose`]), in which steps
+//! ([`decide`]), and what the base learns from them ([`ledger`]).
 
+pub(crate) mod choose;
 pub(crate) mod compare;
 pub(crate) mod decide;
+pub(crate) mod ledger;
 pub(crate) mod links;
 pub(crate) mod moves;
 pub(crate) mod relocate;
@@ -19,8 +22,9 @@ use crate::plan::Plan;
 use crate::policy::{Capabilities, Direction, Policy, Projection};
 use crate::spool::Spool;
 
-pub(crate) use compare::{Content, Diff, Item, Tally, compare};
-pub(crate) use decide::{BATCH_BYTES, Ledger, LedgerItem, decide};
+pub(crate) use compare::{Content, Item, Tally, compare};
+pub(crate) use decide::{BATCH_BYTES, decide};
+pub(crate) use ledger::{Ledger, LedgerItem};
 
 /// All that a decision rests on besides the trees.
 #[derive(Debug)]
@@ -72,7 +76,7 @@ impl<'a> Rules<'a> {
 /// [`Policy::both_ways`] the changes of either side since the base go to the other, what both
 /// changed is a conflict, and without a base nothing is deleted.
 ///
-/// Contents are told apart by size, mtime and the digests in the trees; where these leave a doubt
+/// What `filter` excludes is passed over on both sides, as a scan would. Contents are told apart by size, mtime and the digests in the trees; where these leave a doubt
 /// they count as different. Everything is done in time linear in the number of entries.
 ///
 /// ```
@@ -99,13 +103,17 @@ pub fn reconcile(
     let base_root = base
         .and_then(|tree| tree.get(&crate::RelPath::root()))
         .map(record_of);
+    // What the source hides and the target shows is deleted there.
+    let everything = Filter::default();
+    let deletes = filter.deletes_excluded() && policy.direction == Direction::Mirror;
+    let hidden_on_b = if deletes { &everything } else { filter };
     let mut items = Spool::new(None);
     let mut sink = |item: Item| items.push(&item).map(drop).map_err(Error::Spool);
     let tally = compare(
         blocks.into_iter().map(Ok),
         base_root.as_ref(),
-        &mut a.listings(),
-        &mut b.listings(),
+        &mut a.listings_through(filter),
+        &mut b.listings_through(hidden_on_b),
         &rules,
         &mut sink,
     )?;

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::FileType;
 
-use super::place::{Wanted, is_unsupported};
+use super::place::{Staged, Wanted, is_unsupported};
 use super::{Applier, Failure, check, standing};
 use crate::endpoint::Outcome;
 use crate::fs::{Opening, Renaming};
@@ -76,6 +76,7 @@ impl Applier<'_> {
             meta,
             source,
             expected,
+            leader,
         } = &step.op
         else {
             return;
@@ -91,7 +92,10 @@ impl Applier<'_> {
         };
         let replaced = self.within(&directory, |dir| {
             let fs = self.fs();
-            let staged = self.stage(dir, &wanted, &mut Vec::new())?;
+            let staged = match leader {
+                Some(leader) => self.stage_link(dir, leader)?,
+                None => self.stage(dir, &wanted, &mut Vec::new())?,
+            };
             let temporary = staged.temporary.as_bytes();
             let exchanged = check(expected, standing(fs, dir, &name)?.as_ref()).and_then(|()| {
                 let exchange =
@@ -136,6 +140,19 @@ impl Applier<'_> {
             }
             Err(failure) => self.failed(path, &failure),
         }
+    }
+
+    /// Gives an inode of the target another, temporary name in `dir`.
+    fn stage_link(&self, dir: BorrowedFd<'_>, leader: &RelPath) -> Result<Staged, Failure> {
+        let gone = Failure::Changed("the file that it is another name of is not there");
+        let (directory, name) = leader.split().ok_or(gone)?;
+        let temporary = self.temporary_name();
+        self.within(&directory, |from| {
+            self.fs()
+                .link_at(from, name.as_bytes(), dir, temporary.as_bytes())
+                .map_err(Failure::io("give the file another name"))
+        })?;
+        Ok(Staged { temporary, digest: None, fresh: None, bytes: 0 })
     }
 
     /// Removes what has a temporary name: a file, or a directory with all that is in it.

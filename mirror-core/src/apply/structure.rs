@@ -18,11 +18,9 @@ impl Applier<'_> {
     pub(super) fn structure(&self, step: &Step) {
         let done = match &step.op {
             Op::MakeDirectory { path, meta } => self.make_directory(path, meta),
-            Op::ReplaceWithDirectory {
-                path,
-                meta,
-                expected,
-            } => self.replace_with_directory(path, meta, expected),
+            Op::ReplaceWithDirectory { path, meta, expected, keep_old } => self
+                .keep_if(*keep_old, path)
+                .and_then(|()| self.replace_with_directory(path, meta, expected)),
             Op::MoveDirectory { from, to, expected } => self.move_directory(from, to, expected),
             _ => return,
         };
@@ -279,13 +277,17 @@ impl Applier<'_> {
 
     /// Makes names of one inode.
     pub(super) fn link(&self, step: &Step) {
-        let Op::Link { leader, members } = &step.op else {
+        let Op::Link { leader, members, keep_old } = &step.op else {
             return;
         };
         let mut counts = Counts::default();
         let mut whole = true;
         for (member, expected) in members {
-            match self.link_member(leader, member, expected) {
+            let keep_old = *keep_old && *expected != Expected::Absent;
+            let linked = self
+                .keep_if(keep_old, member)
+                .and_then(|()| self.link_member(leader, member, expected));
+            match linked {
                 Ok(()) if *expected == Expected::Absent => counts.created += 1,
                 Ok(()) => counts.updated += 1,
                 Err(failure) => {
@@ -325,7 +327,7 @@ impl Applier<'_> {
         let (directory, name) = self.split(member)?;
         self.within(&leader_directory, |leader_dir| {
             let status = standing(fs, leader_dir, &leader_name)?
-                .filter(|status| status.file_type == FileType::RegularFile)
+                .filter(|status| status.file_type != FileType::Directory)
                 .ok_or(Failure::Changed(
                     "the file that it is another name of is not there",
                 ))?;

@@ -79,8 +79,12 @@ pub(crate) enum Item {
     Diff(Box<Diff>),
     /// A directory on one side that holds something which stays, so that it has to stay too.
     Holds { path: RelPath, side: Side },
-    /// A path whose entry moved away with the directory it was in.
-    MovedAway { path: RelPath, is_top: bool },
+    /// A path whose entry on `target` moves away with the directory it is in.
+    MovedAway {
+        path: RelPath,
+        target: Side,
+        is_top: bool,
+    },
     /// Something an interrupted run left.
     Litter { path: RelPath, side: Side },
 }

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::compare::{Content, Diff, Item, Tally, is_known, meets};
+use super::choose::{Choice, Chooser, Contested};
+use super::compare::{Content, Diff, Item, Tally};
+use super::ledger::{Ledger, LedgerItem};
 use super::links::{self, Links, Role};
 use super::moves::{self, Moves, Reader};
 use super::{Rules, problem};
@@ -19,135 +19,7 @@ use crate::listing::Pair;
 use crate::manifest::Record;
 use crate::path::RelPath;
 use crate::plan::{Conflict, ConflictKind, Expected, Op, Plan};
-use crate::policy::{Direction, Extraneous, OnConflict};
 use crate::spool::Spool;
-
-/// What the policy says about one path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Choice {
-    /// Both are equal.
-    Agreed,
-    /// This side becomes what the other is. If that settles a conflict, which.
-    Onto(Side, Option<ConflictKind>),
-    /// Both stay as they are.
-    Conflict(ConflictKind),
-    /// It is not touched.
-    Keep,
-    /// It is gone on both sides.
-    Forget,
-}
-
-/// Decides one path by itself.
-pub(crate) fn choose(diff: &Diff, rules: &Rules<'_>) -> Choice {
-    let agreed = match (&diff.a, &diff.b) {
-        (None, None) => return Choice::Forget,
-        (Some(a), Some(b)) => {
-            matches!(diff.content, Content::Same(_)) && meets(&rules.onto_b, a, b)
-        }
-        _ => false,
-    };
-    if agreed {
-        return Choice::Agreed;
-    }
-    match rules.policy.direction {
-        Direction::Mirror => match &diff.a {
-            None if diff.protected || rules.policy.extraneous == Extraneous::Keep => Choice::Keep,
-            _ => Choice::Onto(Side::B, None),
-        },
-        Direction::Both => choose_both_ways(diff, rules),
-    }
-}
-
-fn choose_both_ways(diff: &Diff, rules: &Rules<'_>) -> Choice {
-    let Some(record) = &diff.base else {
-        // Without an ancestor nothing is deleted and nothing is overwritten.
-        return match (&diff.a, &diff.b) {
-            (Some(_), None) => Choice::Onto(Side::B, None),
-            (None, _) => Choice::Onto(Side::A, None),
-            (Some(a), Some(b)) if a.kind.is_directory() && b.kind.is_directory() => {
-                Choice::Onto(Side::B, None)
-            }
-            _ => conflict(diff, ConflictKind::NoAncestor, rules),
-        };
-    };
-    let changed = |side: Side| {
-        diff.on(side)
-            .is_some_and(|e| has_changed(e, record, side, rules))
-    };
-    match (&diff.a, &diff.b) {
-        (Some(_), None) if changed(Side::A) => conflict(diff, ConflictKind::DeletedOnB, rules),
-        (None, Some(_)) if changed(Side::B) => conflict(diff, ConflictKind::DeletedOnA, rules),
-        (None, Some(_)) if diff.protected => Choice::Keep,
-        (Some(_), None) => Choice::Onto(Side::A, None),
-        (None, _) => Choice::Onto(Side::B, None),
-        (Some(a), Some(b)) => match (changed(Side::A), changed(Side::B)) {
-            (true, false) => Choice::Onto(Side::B, None),
-            (false, true) => Choice::Onto(Side::A, None),
-            // Two directories differ in metadata alone, where the primary may well win.
-            _ if a.kind.is_directory() && b.kind.is_directory() => Choice::Onto(Side::B, None),
-            _ => conflict(diff, ConflictKind::BothChanged, rules),
-        },
-    }
-}
-
-/// Whether an entry is not what the base remembers of its side. The mtime of a directory changes
-/// with what is in it and says nothing of itself.
-fn has_changed(entry: &Entry, record: &Record, side: Side, rules: &Rules<'_>) -> bool {
-    if is_known(Some(entry), Some(record), side) {
-        return false;
-    }
-    let mut remembered = record.meta(side).clone();
-    if entry.kind.is_directory() {
-        remembered.mtime = entry.meta.mtime;
-    }
-    let content = match (entry.digest, record.digest) {
-        (Some(now), Some(then)) => now == then,
-        _ => entry.kind.size() == 0 || remembered.mtime == entry.meta.mtime,
-    };
-    entry.kind != record.kind
-        || !content
-        || !rules
-            .onto(side)
-            .is_met(&entry.kind, &remembered, &entry.meta)
-}
-
-fn conflict(diff: &Diff, kind: ConflictKind, rules: &Rules<'_>) -> Choice {
-    let winner = match (rules.policy.on_conflict, &diff.a, &diff.b) {
-        (OnConflict::Report, ..) => return Choice::Conflict(kind),
-        (OnConflict::PreferA, ..) => Side::A,
-        (OnConflict::PreferB, ..) => Side::B,
-        (OnConflict::Newest, Some(a), Some(b)) if b.meta.mtime > a.meta.mtime => Side::B,
-        (OnConflict::Newest, Some(_), _) => Side::A,
-        (OnConflict::Newest, None, _) => Side::B,
-    };
-    Choice::Onto(winner.other(), Some(kind))
-}
-
-/// What the base has to learn when the plan is carried out, in the order of listings.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct LedgerItem {
-    pub(crate) path: RelPath,
-    /// What to remember; None to forget the path.
-    pub(crate) record: Option<Box<Record>>,
-    /// The side whose entry the step makes; its identity is known only afterwards.
-    pub(crate) target: Side,
-    /// The step after which the target's entry is as it stays.
-    pub(crate) done: Option<u32>,
-    /// The step that reads the content.
-    pub(crate) content: Option<u32>,
-    /// A step without which the path is not where it is said to be.
-    pub(crate) requires: Option<u32>,
-}
-
-/// Everything for the base to learn.
-#[derive(Debug)]
-pub(crate) struct Ledger {
-    pub(crate) items: Spool<LedgerItem>,
-    /// Directories that change only through what is in them; they come out of order.
-    pub(crate) touched: BTreeMap<(RelPath, crate::path::Name), LedgerItem>,
-    /// The root itself.
-    pub(crate) root: Option<LedgerItem>,
-}
 
 /// A directory whose listing may still come.
 #[derive(Debug, Default)]
@@ -155,6 +27,8 @@ struct Pending {
     entries: Pair<Option<Entry>>,
     /// What removes or replaces it when it has become empty.
     removal: Option<(u32, Side, Op)>,
+    /// The inode of which what replaces it becomes a name.
+    group: Option<usize>,
     /// Whether something in it stays.
     kept: bool,
     /// What sets its metadata when everything in it is done.
@@ -174,10 +48,13 @@ pub(crate) fn decide(
     plan.summary.unchanged = tally.unchanged;
     plan.summary.skipped = tally.skipped;
     plan.problems = tally.problems;
+    let contested = Contested::find(items, rules)?;
     let mut found: Pair<(Moves, Links)> = Pair::default();
     for &side in rules.targets() {
-        let moves = moves::find(items, rules, side, read)?;
-        *found.on_mut(side) = (moves, links::find(items, rules, side)?);
+        let moves = moves::find(items, rules, &contested, side, read)?;
+        let on_b = (side == Side::A).then_some(&found.b.1);
+        let links = links::find(items, rules, &contested, side, on_b)?;
+        *found.on_mut(side) = (moves, links);
     }
     let ledger = Ledger {
         items: Spool::new(folder),
@@ -191,7 +68,7 @@ pub(crate) fn decide(
         found,
         pending: BTreeMap::new(),
         inside: None,
-        blocked: None,
+        chooser: Chooser::new(rules, &contested),
         moved_directories: BTreeMap::new(),
         replaced_bytes: [0, 0],
     };
@@ -211,8 +88,7 @@ struct Decider<'a, 'r> {
     pending: BTreeMap<RelPath, Pending>,
     /// The directory that the current items are in, where both sides have it alike.
     inside: Option<(RelPath, Entry, Entry)>,
-    /// A path below which nothing is done, because it could not be decided itself.
-    blocked: Option<RelPath>,
+    chooser: Chooser<'a, 'r>,
     moved_directories: BTreeMap<RelPath, u32>,
     replaced_bytes: [u64; 2],
 }
@@ -232,11 +108,13 @@ impl Decider<'_, '_> {
                     self.step(side, Op::Sweep { path })?;
                 }
             }
-            Item::MovedAway { path, is_top } => {
+            Item::MovedAway {
+                path,
+                target,
+                is_top,
+            } => {
                 if is_top {
-                    for &side in self.rules.targets() {
-                        self.touch(side, &path);
-                    }
+                    self.touch(target, &path);
                 }
                 self.forget(path, None)?;
             }
@@ -246,24 +124,9 @@ impl Decider<'_, '_> {
     }
 
     fn diff(&mut self, diff: Diff) -> Result<(), Error> {
-        if self
-            .blocked
-            .as_ref()
-            .is_some_and(|blocked| diff.path.is_within(blocked))
-        {
-            return self.leave(&diff);
-        }
-        self.blocked = None;
-        if diff
-            .a
-            .as_ref()
-            .or(diff.b.as_ref())
-            .is_some_and(|entry| entry.kind.is_directory())
-            || diff
-                .b
-                .as_ref()
-                .is_some_and(|entry| entry.kind.is_directory())
-        {
+        let choice = self.chooser.choose(&diff);
+        let entries = [&diff.a, &diff.b].into_iter().flatten();
+        if entries.into_iter().any(|entry| entry.kind.is_directory()) {
             let entries = Pair {
                 a: diff.a.clone(),
                 b: diff.b.clone(),
@@ -277,31 +140,31 @@ impl Decider<'_, '_> {
             );
         }
         self.move_directory(&diff)?;
-        match choose(&diff, self.rules) {
+        match choice {
             Choice::Forget => self.forget(diff.path, None),
             Choice::Agreed => self.agree(&diff),
             Choice::Keep => self.leave(&diff),
-            Choice::Onto(side, settles) => {
-                if let Some(kind) = settles {
-                    let (path, winner) = (diff.path.clone(), Some(side.other()));
-                    self.plan.conflicts.push(Conflict { path, kind, winner });
+            Choice::Onto(side) => self.follow(side, &diff, false),
+            Choice::Loses(side, kind) => {
+                if let Some(kind) = kind {
+                    self.conflict(&diff, kind, Some(side.other()));
                 }
-                self.follow(
-                    side,
-                    &diff,
-                    settles.is_some() && self.rules.policy.keep_losers,
-                )
+                self.follow(side, &diff, self.rules.policy.keep_losers)
             }
             Choice::Conflict(kind) => {
-                let path = diff.path.clone();
-                self.plan.conflicts.push(Conflict {
-                    path,
-                    kind,
-                    winner: None,
-                });
-                self.stand_off(&diff)
+                self.conflict(&diff, kind, None);
+                self.leave(&diff)
+            }
+            Choice::Refused(why) => {
+                self.plan.problems.push(problem(&diff.path, why));
+                self.leave(&diff)
             }
         }
+    }
+
+    fn conflict(&mut self, diff: &Diff, kind: ConflictKind, winner: Option<Side>) {
+        let path = diff.path.clone();
+        self.plan.conflicts.push(Conflict { path, kind, winner });
     }
 
     /// Renames a directory that the other side has under this path by now.
@@ -310,9 +173,10 @@ impl Decider<'_, '_> {
             return Ok(());
         };
         let side = relocated.target;
-        let (Some(entry), Some(other)) = (diff.on(side), diff.on(side.other())) else {
+        let (Some(entry), Some(_)) = (diff.on(side), diff.on(side.other())) else {
             return Ok(());
         };
+        self.make_parents(side, &diff.path)?;
         let op = Op::MoveDirectory {
             from: relocated.from.clone(),
             to: diff.path.clone(),
@@ -321,8 +185,6 @@ impl Decider<'_, '_> {
         let id = self.step(side, op)?;
         self.touch(side, &diff.path);
         self.moved_directories.insert(diff.path.clone(), id);
-        let meta = self.rules.onto(side).meta(&other.meta);
-        self.settle_later(side, &diff.path, meta, false);
         Ok(())
     }
 
@@ -337,14 +199,11 @@ impl Decider<'_, '_> {
         Ok(())
     }
 
-    /// Leaves a path and everything below it.
-    fn stand_off(&mut self, diff: &Diff) -> Result<(), Error> {
-        self.blocked = Some(diff.path.clone());
-        self.leave(diff)
-    }
-
     /// Both sides are equal: there is nothing to do but to remember it, and perhaps to link it.
     fn agree(&mut self, diff: &Diff) -> Result<(), Error> {
+        if let Some(role) = self.found.a.1.roles.get(&diff.path).copied() {
+            self.link(Side::A, diff, role, None)?;
+        }
         let role = self.found.b.1.roles.get(&diff.path).copied();
         if matches!(role, Some(Role::Leader { must_put: true, .. })) {
             return self.follow(Side::B, diff, false);
@@ -366,7 +225,7 @@ impl Decider<'_, '_> {
         }
     }
 
-    /// Deals with one of several names of an inode, whose content is dealt with by `step`.
+    /// Deals with one of several names of an inode; `step` brings it to its content or metadata.
     /// Returns the step after which it is as it stays.
     fn link(
         &mut self,
@@ -375,47 +234,44 @@ impl Decider<'_, '_> {
         role: Role,
         step: Option<u32>,
     ) -> Result<Option<u32>, Error> {
-        let groups = &mut self.found.on_mut(side).1.groups;
-        match role {
-            Role::Leader { group, .. } => {
-                let group = &mut groups[group];
-                group.leader_step = step;
-                if group.to_link.is_empty() {
-                    return Ok(step);
-                }
-                let members = std::mem::take(&mut group.to_link);
-                let id = self.plan.reserve();
-                group.link = Some(id);
+        let group = &mut self.found.on_mut(side).1.groups[role.group()];
+        let is_leader = matches!(role, Role::Leader { .. });
+        if is_leader {
+            group.leader_step = step;
+        }
+        if group.link.is_none() && !group.to_link.is_empty() {
+            group.link = Some(self.plan.reserve());
+        }
+        // One that goes again is no member: then the first of them speaks for it.
+        let (link, leader_step) = (group.link, group.leader_step);
+        if let (true, Some(id), Some(leader)) =
+            (is_leader || group.leader_goes, link, group.leader.clone())
+        {
+            let members = std::mem::take(&mut group.to_link);
+            if !members.is_empty() {
                 let op = Op::Link {
-                    leader: diff.path.clone(),
+                    leader,
                     members,
+                    keep_old: group.keep_old,
                 };
                 self.plan.push(id, side, op).map_err(Error::Spool)?;
-                Ok(Some(id))
-            }
-            Role::Member { group, linked } => {
-                let done = groups[group].link.or(groups[group].leader_step);
-                if !linked {
-                    self.touch(side, &diff.path);
-                }
-                Ok(done)
             }
         }
+        if matches!(role, Role::Member { linked: false, .. }) {
+            self.touch(side, &diff.path);
+        }
+        Ok(match role {
+            Role::Member { linked: true, .. } => link.or(leader_step),
+            Role::Member { .. } => link,
+            Role::Leader { .. } => link.or(step),
+        })
     }
 
     /// `side` becomes what the other side is at this path.
     fn follow(&mut self, side: Side, diff: &Diff, keep_old: bool) -> Result<(), Error> {
         match (diff.on(side.other()), diff.on(side)) {
-            (Some(wanted), here) => {
-                if let Some(why) = self.rules.onto(side).refuses(&diff.path, &wanted.kind) {
-                    self.plan.problems.push(problem(&diff.path, why));
-                    return self.stand_off(diff);
-                }
-                match here {
-                    None => self.create(side, diff, wanted),
-                    Some(here) => self.update(side, diff, wanted, here, keep_old),
-                }
-            }
+            (Some(wanted), None) => self.create(side, diff, wanted),
+            (Some(wanted), Some(here)) => self.update(side, diff, wanted, here, keep_old),
             (None, Some(here)) => self.remove(side, diff, here, keep_old),
             (None, None) => Ok(()),
         }
@@ -438,7 +294,8 @@ impl Decider<'_, '_> {
         self.bring(side, diff, wanted, Expected::Absent, false)
     }
 
-    /// Makes directories that `side` lacks above `path` because they were to be deleted.
+    /// Makes directories that `side` lacks above `path` because the other side's were to be
+    /// deleted: now they stay.
     fn make_parents(&mut self, side: Side, path: &RelPath) -> Result<(), Error> {
         let mut missing = Vec::new();
         let mut parent = path.parent();
@@ -455,14 +312,15 @@ impl Decider<'_, '_> {
             self.keep(&path, side.other());
             self.touch(side, &path);
             let meta = self.rules.onto(side).meta(&entry.meta);
-            self.step(
-                side,
-                Op::MakeDirectory {
-                    path: path.clone(),
-                    meta: meta.clone(),
-                },
-            )?;
+            let op = Op::MakeDirectory {
+                path: path.clone(),
+                meta: meta.clone(),
+            };
+            self.step(side, op)?;
+            self.need(side, 4096, 1);
             self.settle_later(side, &path, meta, false);
+            // Something in it may have been deleted before it turned out to stay.
+            self.settle_later(side.other(), &path, entry.meta, false);
             if let Some(pending) = self.pending.get_mut(&path) {
                 pending.removal = None;
             }
@@ -496,6 +354,7 @@ impl Decider<'_, '_> {
                         path,
                         meta: meta.clone(),
                         expected,
+                        keep_old,
                     },
                 )?;
                 self.need(side, 4096, 1);
@@ -503,7 +362,7 @@ impl Decider<'_, '_> {
                 self.remember(diff, side, Some(done), None)
             }
             (false, true) => {
-                self.touch(side, &diff.path);
+                self.hold(&diff.path.parent());
                 let (path, kind, source) =
                     (diff.path.clone(), wanted.kind.clone(), wanted.identity);
                 let op = Op::ReplaceDirectory {
@@ -512,11 +371,17 @@ impl Decider<'_, '_> {
                     meta,
                     source,
                     expected,
+                    leader: None,
                 };
                 let id = self.plan.reserve();
-                self.copies(side, wanted, false);
+                let links = &self.found.on(side).1;
+                let group = links.roles.get(&diff.path).map(|role| role.group());
+                if group.is_none_or(|group| links.groups[group].leader.is_none()) {
+                    self.copies(side, wanted, false);
+                }
                 if let Some(pending) = self.pending.get_mut(&diff.path) {
                     pending.removal = Some((id, side, op));
+                    pending.group = group;
                 }
                 self.remember(diff, side, Some(id), Some(id))
             }
@@ -606,7 +471,11 @@ impl Decider<'_, '_> {
         here: &Entry,
         keep_old: bool,
     ) -> Result<(), Error> {
-        self.touch(side, &diff.path);
+        if here.kind.is_directory() {
+            self.hold(&diff.path.parent());
+        } else {
+            self.touch(side, &diff.path);
+        }
         if self.found.on(side).0.vacated.contains(&diff.path) {
             return self.forget(diff.path.clone(), None);
         }
@@ -644,25 +513,28 @@ impl Decider<'_, '_> {
         }
     }
 
-    /// Notes that something changes in the directory that holds `path`.
-    fn touch(&mut self, side: Side, path: &RelPath) {
-        let parent = path.parent();
-        if !self.pending.contains_key(&parent) {
-            let Some((inside, a, b)) = self.inside.as_ref().filter(|(p, ..)| *p == parent) else {
-                return;
-            };
+    /// Keeps the directory that the current items are in until all that is in it is through.
+    fn hold(&mut self, directory: &RelPath) {
+        if self.pending.contains_key(directory) {
+            return;
+        }
+        if let Some((inside, a, b)) = self.inside.as_ref().filter(|(p, ..)| p == directory) {
             let entries = Pair {
                 a: Some(a.clone()),
                 b: Some(b.clone()),
             };
-            self.pending.insert(
-                inside.clone(),
-                Pending {
-                    entries,
-                    ..Pending::default()
-                },
-            );
+            let pending = Pending {
+                entries,
+                ..Pending::default()
+            };
+            self.pending.insert(inside.clone(), pending);
         }
+    }
+
+    /// Notes that something changes in the directory that holds `path`.
+    fn touch(&mut self, side: Side, path: &RelPath) {
+        let parent = path.parent();
+        self.hold(&parent);
         let Some(pending) = self.pending.get(&parent) else {
             return;
         };
@@ -673,11 +545,8 @@ impl Decider<'_, '_> {
         else {
             return;
         };
-        // A directory that the other side does not have keeps its own metadata.
-        let meta = wanted.as_ref().map_or_else(
-            || here.meta.clone(),
-            |wanted| self.rules.onto(side).meta(&wanted.meta),
-        );
+        // Were it to become what the other side is, that would have been noted by now.
+        let meta = here.meta.clone();
         let diff = Diff {
             path: parent.clone(),
             a: pending.entries.a.clone(),
@@ -728,8 +597,10 @@ impl Decider<'_, '_> {
             let Some(pending) = self.pending.remove(&path) else {
                 continue;
             };
-            if let Some((id, side, op)) = pending.removal {
+            if let Some((id, side, mut op)) = pending.removal {
                 if !pending.kept {
+                    self.link_in_place(side, pending.group, &mut op);
+                    self.touch(side, &path);
                     self.plan.push(id, side, op).map_err(Error::Spool)?;
                 } else if matches!(op, Op::ReplaceDirectory { .. }) {
                     let why = "the directory holds entries that are kept, so that it cannot be replaced; skipped";
@@ -750,6 +621,17 @@ impl Decider<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes what replaces a directory another name of its inode, or else the name that others are
+    /// linked to from here on.
+    fn link_in_place(&mut self, side: Side, group: Option<usize>, op: &mut Op) {
+        let (Some(group), Op::ReplaceDirectory { path, leader, .. }) = (group, op) else {
+            return;
+        };
+        let group = &mut self.found.on_mut(side).1.groups[group];
+        leader.clone_from(&group.leader);
+        group.leader.get_or_insert_with(|| path.clone());
     }
 
     fn step(&mut self, side: Side, op: Op) -> Result<u32, Error> {

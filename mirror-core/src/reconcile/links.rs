@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use super::Rules;
+use super::choose::{Choice, Chooser, Contested};
 use super::compare::{Content, Diff, Item};
-use super::decide::{Choice, choose};
 use crate::entry::{Entry, Side};
 use crate::error::Error;
 use crate::path::RelPath;
@@ -17,7 +17,7 @@ type Inode = (u64, u64);
 /// What a path with several names, here or there, has to become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The first name of its inode: it gets the content, the others become links to it.
+    /// The name of its inode that gets the content; the others become links to it.
     Leader {
         /// Which group, to be looked up in [`Links`].
         group: usize,
@@ -33,11 +33,26 @@ pub(crate) enum Role {
     },
 }
 
+impl Role {
+    pub(crate) fn group(self) -> usize {
+        match self {
+            Role::Leader { group, .. } | Role::Member { group, .. } => group,
+        }
+    }
+}
+
 /// Names of one inode on the source.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    /// Names that have to be linked to the leader, and what each is now.
+    /// The name that the others are linked to. None while all of them replace directories.
+    pub(crate) leader: Option<RelPath>,
+    /// Whether the leader is an old name that goes when the new ones are linked to it.
+    pub(crate) leader_goes: bool,
+    /// Names that have to be linked to the leader, and what each is now. A name that replaces a
+    /// directory is not among them: it is linked when the directory has become empty.
     pub(crate) to_link: Vec<(RelPath, Expected)>,
+    /// Whether one of them has lost a conflict and is to be kept.
+    pub(crate) keep_old: bool,
     /// The step that links them.
     pub(crate) link: Option<u32>,
     /// The step that brings the leader to its content or metadata.
@@ -51,11 +66,29 @@ pub(crate) struct Links {
     pub(crate) groups: Vec<Group>,
 }
 
+/// One name of an inode of the source.
 struct Member {
     path: RelPath,
+    source: Entry,
     target: Option<Entry>,
     same: bool,
     meets: bool,
+    loses: bool,
+    /// Whether it stays as it is: others may be linked to it, but it to nothing.
+    stays: bool,
+}
+
+impl Member {
+    /// The file that the target has there.
+    fn file(&self) -> Option<&Entry> {
+        self.target.as_ref().filter(|entry| entry.kind.is_file())
+    }
+
+    fn replaces_directory(&self) -> bool {
+        self.target
+            .as_ref()
+            .is_some_and(|entry| entry.kind.is_directory())
+    }
 }
 
 fn inode(entry: &Entry) -> Inode {
@@ -63,24 +96,37 @@ fn inode(entry: &Entry) -> Inode {
 }
 
 /// Sorts the names that share inodes on either side into groups.
-pub(crate) fn find(items: &Spool<Item>, rules: &Rules<'_>, target: Side) -> Result<Links, Error> {
+///
+/// Where both sides agree, B's links follow A's; `on_b` is what that comes to when the links of A
+/// are asked for. New names on A can then be linked to those that B leaves as they are.
+pub(crate) fn find(
+    items: &Spool<Item>,
+    rules: &Rules<'_>,
+    contested: &Contested,
+    target: Side,
+    on_b: Option<&Links>,
+) -> Result<Links, Error> {
     let mut order: Vec<Inode> = Vec::new();
     let mut members: HashMap<Inode, Vec<Member>> = HashMap::new();
-    // How many of the names that are looked at an inode of the target has.
-    let mut seen: HashMap<Inode, u32> = HashMap::new();
+    let mut vanishing = Vanishing::default();
+    let mut chooser = Chooser::new(rules, contested);
     for item in items.iter() {
         let Item::Diff(diff) = item.map_err(Error::Spool)? else {
             continue;
         };
+        let choice = chooser.choose(&diff);
         let here = diff.on(target).filter(|entry| entry.kind.is_file());
-        if let Some(entry) = here.filter(|entry| entry.identity.links > 1) {
-            *seen.entry(inode(entry)).or_default() += 1;
-        }
-        let Some(wanted) = diff.on(target.other()).filter(|entry| entry.kind.is_file()) else {
+        let Some(wanted) = diff.on(target.other()) else {
+            if choice == Choice::Onto(target) {
+                vanishing.add(&diff, target);
+            }
             continue;
         };
         let shared = wanted.identity.links > 1 || here.is_some_and(|e| e.identity.links > 1);
-        if !shared || !is_followed(&diff, rules, target) {
+        let agreed = choice == Choice::Agreed;
+        let stays = agreed && on_b.is_some_and(|on_b| on_b.keeps_inode(&diff.path));
+        let followed = choice.changes(target) || (agreed && target == Side::B);
+        if !wanted.kind.is_file() || !shared || !(followed || stays) {
             continue;
         }
         let key = inode(wanted);
@@ -89,80 +135,155 @@ pub(crate) fn find(items: &Spool<Item>, rules: &Rules<'_>, target: Side) -> Resu
             same: matches!(diff.content, Content::Same(_)),
             meets: here
                 .is_some_and(|e| onto.is_met(&wanted.kind, &onto.meta(&wanted.meta), &e.meta)),
+            loses: matches!(choice, Choice::Loses(..)),
+            stays,
+            source: wanted.clone(),
             target: diff.on(target).cloned(),
             path: diff.path,
         };
-        members.entry(key).or_insert_with(|| {
+        let group = members.entry(key).or_insert_with(|| {
             order.push(key);
             Vec::new()
         });
-        if let Some(group) = members.get_mut(&key) {
-            group.push(member);
-        }
+        group.push(member);
     }
 
     let mut links = Links::default();
-    // The first inode of the source that may keep an inode of the target; all others that share
-    // it get one of their own.
+    // The inode of the source that keeps an inode of the target; all others that share it get one
+    // of their own.
     let mut owners: HashMap<Inode, Inode> = HashMap::new();
     for key in order {
-        let Some(group_members) = members.remove(&key) else {
+        let Some(members) = members.remove(&key) else {
             continue;
         };
-        let mut group = Group::default();
-        let mut leader_inode = None;
-        for (place, member) in group_members.into_iter().enumerate() {
-            let index = links.groups.len();
-            let file = member.target.as_ref().filter(|entry| entry.kind.is_file());
-            if place == 0 {
-                let must_put = file.is_none_or(|entry| {
-                    let foreign = *owners.entry(inode(entry)).or_insert(key) != key;
-                    // Names outside of the tree share this inode: its metadata is not ours.
-                    let outside = seen
-                        .get(&inode(entry))
-                        .is_some_and(|&n| entry.identity.links > n);
-                    foreign || (!member.meets && outside)
-                });
-                if member.same && !must_put {
-                    leader_inode = file.map(inode);
-                }
-                links.roles.insert(
-                    member.path,
-                    Role::Leader {
-                        group: index,
-                        must_put,
-                    },
-                );
-                continue;
-            }
-            let linked = leader_inode.is_some() && file.map(inode) == leader_inode;
-            if !linked {
-                let expected = member
-                    .target
-                    .as_ref()
-                    .map_or(Expected::Absent, Expected::of);
-                group.to_link.push((member.path.clone(), expected));
-            }
-            links.roles.insert(
-                member.path,
-                Role::Member {
-                    group: index,
-                    linked,
-                },
-            );
-        }
-        links.groups.push(group);
+        links.add(key, members, &mut owners, &vanishing, rules, target);
     }
     Ok(links)
 }
 
-/// Whether the target follows the source at this path, or both agree already.
-fn is_followed(diff: &Diff, rules: &Rules<'_>, target: Side) -> bool {
-    let choice = choose(diff, rules);
-    let directory = diff
-        .on(target)
-        .is_some_and(|entry| entry.kind.is_directory());
-    !directory
-        && (matches!(choice, Choice::Onto(side, _) if side == target)
-            || (choice == Choice::Agreed && target == Side::B))
+impl Links {
+    /// Whether a path keeps the inode that it has.
+    fn keeps_inode(&self, path: &RelPath) -> bool {
+        matches!(
+            self.roles.get(path),
+            Some(
+                Role::Leader {
+                    must_put: false,
+                    ..
+                } | Role::Member { linked: true, .. }
+            )
+        )
+    }
+
+    fn add(
+        &mut self,
+        key: Inode,
+        members: Vec<Member>,
+        owners: &mut HashMap<Inode, Inode>,
+        vanishing: &Vanishing,
+        rules: &Rules<'_>,
+        target: Side,
+    ) {
+        let index = self.groups.len();
+        let mut group = Group::default();
+        let kept = leader_to_keep(key, &members, owners);
+        let mut kept_inode = None;
+        let mut leader = members
+            .iter()
+            .position(|member| !member.replaces_directory());
+        if let Some(place) = kept {
+            leader = kept;
+            kept_inode = members[place].file().map(inode);
+            kept_inode.map(|inode| owners.insert(inode, key));
+        } else if let Some(old) = vanishing.old_name(&members, rules, target) {
+            group.leader = Some(old);
+            group.leader_goes = true;
+            leader = None;
+        }
+        if let Some(place) = leader {
+            group.leader = Some(members[place].path.clone());
+        }
+        for (place, member) in members.into_iter().enumerate() {
+            if member.stays && leader != Some(place) {
+                continue;
+            }
+            let role = if leader == Some(place) {
+                Role::Leader {
+                    group: index,
+                    must_put: kept.is_none(),
+                }
+            } else {
+                let linked = kept_inode.is_some() && member.file().map(inode) == kept_inode;
+                if !linked && !member.replaces_directory() {
+                    let expected = member.target.as_ref();
+                    let expected = expected.map_or(Expected::Absent, Expected::of);
+                    group.keep_old |= member.loses && rules.policy.keep_losers;
+                    group.to_link.push((member.path.clone(), expected));
+                }
+                Role::Member {
+                    group: index,
+                    linked,
+                }
+            };
+            self.roles.insert(member.path, role);
+        }
+        self.groups.push(group);
+    }
+}
+
+/// The first name whose inode on the target can stay, because it holds the right content and
+/// nothing else is to share it.
+fn leader_to_keep(key: Inode, members: &[Member], owners: &HashMap<Inode, Inode>) -> Option<usize> {
+    let stays = members.iter().position(|member| member.stays);
+    let fits = |member: &Member| {
+        let Some(file) = member.file().filter(|_| member.same) else {
+            return false;
+        };
+        let owned = owners.get(&inode(file)).is_some_and(|owner| *owner != key);
+        // Setting metadata would change the inode's other names too.
+        let names = || {
+            let same = |other: &&Member| other.file().map(inode) == Some(inode(file));
+            members.iter().filter(same).count()
+        };
+        !owned && (member.meets || file.identity.links as usize <= names())
+    };
+    stays.or_else(|| members.iter().position(fits))
+}
+
+/// Files that are to be deleted from the target, by the inode that they were on the source.
+#[derive(Default)]
+struct Vanishing {
+    by_source: HashMap<Inode, (RelPath, Entry)>,
+    /// How many names of an inode of the target are to be deleted.
+    names: HashMap<Inode, u32>,
+}
+
+impl Vanishing {
+    fn add(&mut self, diff: &Diff, target: Side) {
+        let file = diff.on(target).filter(|entry| entry.kind.is_file());
+        let Some(entry) = file.filter(|entry| entry.identity.links > 1) else {
+            return;
+        };
+        *self.names.entry(inode(entry)).or_default() += 1;
+        let was = diff.base.as_ref().and_then(|r| r.identity(target.other()));
+        if let Some(was) = was {
+            self.by_source
+                .entry((was.device, was.inode))
+                .or_insert_with(|| (diff.path.clone(), entry.clone()));
+        }
+    }
+
+    /// The old name of an inode all of whose names on the source are new: they are linked to the
+    /// old one before it goes, which copies nothing.
+    fn old_name(&self, members: &[Member], rules: &Rules<'_>, target: Side) -> Option<RelPath> {
+        let wanted = &members.first()?.source;
+        let (path, entry) = self.by_source.get(&inode(wanted))?;
+        let onto = rules.onto(target);
+        let same = wanted.digest.is_some()
+            && wanted.digest == entry.digest
+            && wanted.kind == entry.kind
+            && onto.is_met(&wanted.kind, &onto.meta(&wanted.meta), &entry.meta);
+        let all_go = self.names.get(&inode(entry)) == Some(&entry.identity.links);
+        (same && all_go && wanted.identity.links > 1).then(|| path.clone())
+    }
 }

@@ -7,8 +7,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::Rules;
+use super::choose::{Choice, Chooser, Contested};
 use super::compare::{Content, Diff, Item};
-use super::decide::{Choice, choose};
 use crate::entry::{Digest, Entry, Kind, Side, Timestamp};
 use crate::error::Error;
 use crate::path::{Name, RelPath};
@@ -60,13 +60,15 @@ struct Pairing {
 pub(crate) fn find(
     items: &Spool<Item>,
     rules: &Rules<'_>,
+    contested: &Contested,
     target: Side,
     read: &mut Reader<'_>,
 ) -> Result<Moves, Error> {
     let mut origins = Origins::default();
+    let mut chooser = Chooser::new(rules, contested);
     for item in items.iter() {
         if let Item::Diff(diff) = item.map_err(Error::Spool)? {
-            if is_origin(&diff, rules, target) {
+            if is_origin(&diff, chooser.choose(&diff), target) {
                 origins.add(*diff, target);
             }
         }
@@ -76,11 +78,12 @@ pub(crate) fn find(
         return Ok(moves);
     }
     let mut batch = Vec::new();
+    let mut chooser = Chooser::new(rules, contested);
     for item in items.iter() {
         let Item::Diff(diff) = item.map_err(Error::Spool)? else {
             continue;
         };
-        if !is_destination(&diff, rules, target) {
+        if !is_destination(&diff, chooser.choose(&diff), target) {
             continue;
         }
         if let Some(origin) = origins.take(&diff, target, rules) {
@@ -102,7 +105,7 @@ fn is_movable(entry: &Entry) -> bool {
 }
 
 /// Whether the target's content at this path is not wanted there any more.
-fn is_origin(diff: &Diff, rules: &Rules<'_>, target: Side) -> bool {
+fn is_origin(diff: &Diff, choice: Choice, target: Side) -> bool {
     let goes = match (diff.on(target), diff.on(target.other())) {
         (Some(entry), None) => is_movable(entry),
         (
@@ -114,17 +117,20 @@ fn is_origin(diff: &Diff, rules: &Rules<'_>, target: Side) -> bool {
         ) => is_movable(entry) && diff.content != Content::Unknown && !is_same(diff),
         _ => false,
     };
-    goes && choose(diff, rules) == Choice::Onto(target, None)
+    goes && choice == Choice::Onto(target)
 }
 
 /// Whether a file is wanted at this path that the target does not have there.
-fn is_destination(diff: &Diff, rules: &Rules<'_>, target: Side) -> bool {
+fn is_destination(diff: &Diff, choice: Choice, target: Side) -> bool {
     let wanted = diff.on(target.other()).is_some_and(is_movable);
     let differs = match diff.on(target) {
         None => true,
         Some(entry) => !entry.kind.is_directory() && !is_same(diff),
     };
-    wanted && differs && choose(diff, rules) == Choice::Onto(target, None)
+    // The loser of a conflict is kept, which a copy does and a move does not.
+    let nothing_lost =
+        choice == Choice::Onto(target) || (choice.changes(target) && diff.on(target).is_none());
+    wanted && differs && nothing_lost
 }
 
 fn is_same(diff: &Diff) -> bool {
@@ -234,7 +240,7 @@ fn settle(
             (Some(x), Some(y)) if x == y => known.push((pairing, x)),
             (Some(_), Some(_)) => {}
             _ => {
-                let here = pairing.destination.path.clone();
+                let here = pairing.destination.found_at(target.other()).clone();
                 let there = origin.found_at(target).clone();
                 let (wanted, entry) = (wanted.clone(), entry.clone());
                 let doubt = match target {

@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::Rules;
+use super::choose::{Choice, Chooser, Contested};
 use super::compare::{Content, Diff, Item, Relocated, content, is_known};
 use crate::entry::{Entry, Side};
 use crate::error::Error;
@@ -42,9 +43,9 @@ pub(crate) fn relocate(
     if relocations.is_empty() {
         return Ok(items);
     }
-    let sources: BTreeMap<&RelPath, ()> = relocations
+    let sources: BTreeMap<&RelPath, Side> = relocations
         .values()
-        .map(|relocation| (&relocation.old.path, ()))
+        .map(|relocation| (&relocation.old.path, relocation.target))
         .collect();
     let mut rewritten = Spool::new(folder);
     let mut push = |item: Item| rewritten.push(&item).map(drop).map_err(Error::Spool);
@@ -70,11 +71,12 @@ pub(crate) fn relocate(
                 merge.finish(rules, &mut push)?;
             }
         }
-        if ancestor_in(&sources, item.path()).is_some() {
+        if let Some(&target) = ancestor_in(&sources, item.path()) {
             if let Item::Diff(diff) = item {
                 let is_top = sources.contains_key(&diff.path);
                 push(Item::MovedAway {
                     path: diff.path,
+                    target,
                     is_top,
                 })?;
             }
@@ -219,13 +221,16 @@ fn combine(
         (Some(a), Some(b)) => content(a, b, base.as_ref(), rules.policy.compare),
         _ => Content::Different,
     };
+    let protected = b
+        .as_ref()
+        .is_some_and(|entry| rules.filter.is_protected(path, entry.kind.is_directory()));
     Item::Diff(Box::new(Diff {
         path: path.clone(),
         a,
         b,
         base,
         content,
-        protected: false,
+        protected,
         relocated: old.map(|diff| Relocated {
             from: diff.path.clone(),
             target,
@@ -251,17 +256,23 @@ fn ancestor_in<'m, V>(map: &'m BTreeMap<&RelPath, V>, path: &RelPath) -> Option<
 /// Finds renamed directories by their inodes, and keeps those that can be moved whole.
 fn find(items: &Spool<Item>, rules: &Rules<'_>) -> Result<BTreeMap<RelPath, Relocation>, Error> {
     let mut found = BTreeMap::new();
+    let contested = Contested::find(items, rules)?;
     for &target in rules.targets() {
         let mut gone: HashMap<(u64, u64), Diff> = HashMap::new();
         let mut come: Vec<((u64, u64), RelPath)> = Vec::new();
+        let mut chooser = Chooser::new(rules, &contested);
         for item in items.iter() {
             let Item::Diff(diff) = item.map_err(Error::Spool)? else {
                 continue;
             };
+            let choice = chooser.choose(&diff);
+            if chooser.is_decided_above(&diff.path) {
+                continue;
+            }
             if let Some(inode) = renamed_away(&diff, target, rules) {
                 gone.insert(inode, *diff);
             } else if let (Some(entry), None) = (diff.on(target.other()), diff.on(target)) {
-                if entry.kind.is_directory() {
+                if entry.kind.is_directory() && choice == Choice::Onto(target) {
                     come.push(((entry.identity.device, entry.identity.inode), diff.path));
                 }
             }
