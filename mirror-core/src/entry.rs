@@ -251,6 +251,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The same inode in a version that is none of those it has had or will have.
+    pub(crate) fn without_version(self) -> Identity {
+        let never = Timestamp { seconds: i64::MIN, nanos: 0 };
+        Identity { ctime: never, ..self }
+    }
+
     /// Whether both are the same inode, in whatever version.
     pub fn is_same_inode(&self, other: &Identity) -> bool {
         self.device == other.device && self.inode == other.inode
@@ -275,6 +281,13 @@ pub struct Entry {
     /// Whether a change made just after the scan could carry the same `ctime`. Such an identity
     /// proves nothing later, so it is not remembered.
     pub racy: bool,
+}
+
+impl Entry {
+    /// The identity to remember: one that a racy scan saw stands for no version.
+    pub(crate) fn lasting_identity(&self) -> Identity {
+        if self.racy { self.identity.without_version() } else { self.identity }
+    }
 }
 
 /// Which of the two trees.

@@ -44,8 +44,8 @@ pub struct Record {
     pub meta_on_b: Option<Box<Meta>>,
     /// The digest of a file's content, if it was ever read.
     pub digest: Option<Digest>,
-    /// Which inode version it was on sides A and B. None where the scan could not be sure that a
-    /// later change would show.
+    /// Which inode version it was on sides A and B. Without a version
+    /// where the scan could not be sure that a later change would show.
     pub identity: [Option<Identity>; 2],
 }
 

@@ -105,6 +105,8 @@ pub enum Op {
         /// Whether the old name gets other content in this plan, so that it must not be missing
         /// meanwhile: a second name is made of it then, which is later replaced.
         keeps_old_name: bool,
+        /// The metadata it has to get, where it is not what the file has.
+        meta: Option<Meta>,
     },
     /// Copy a file, symlink, pipe, socket or device.
     Put {

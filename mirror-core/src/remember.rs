@@ -47,7 +47,7 @@ impl Learned<'_> {
                 record.meta = fresh.meta.clone();
                 record.meta_on_b = None;
                 let source = item.target.other() as usize;
-                record.identity[source] = (!fresh.racy).then_some(fresh.identity);
+                record.identity[source] = Some(fresh.lasting_identity());
             }
         }
         Some(Some(*record))

@@ -1,6 +1,6 @@
 //! Directories, moves and links: what changes names and no content.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::FileType;
 
@@ -221,6 +221,7 @@ impl Applier<'_> {
             expected,
             replaces,
             keeps_old_name,
+            meta,
         } = &step.op
         else {
             return Ok(());
@@ -252,6 +253,9 @@ impl Applier<'_> {
                     self.rename_over(from_dir, &from_name, to_dir, &to_name, &replaces)?;
                     self.wrote_in(to_dir);
                     self.wrote_in(from_dir);
+                    if let Some(meta) = meta {
+                        self.set_meta_of(to_dir, &to_name, meta)?;
+                    }
                     standing(fs, to_dir, &to_name)
                 })
             })?
@@ -260,6 +264,17 @@ impl Applier<'_> {
             self.done(step.id, &step.op, status.identity);
         }
         Ok(())
+    }
+
+    /// Sets the metadata of a file that has just got its name.
+    fn set_meta_of(&self, dir: BorrowedFd<'_>, name: &Name, meta: &Meta) -> Result<(), Failure> {
+        let handle = self.fs().open_at(dir, name.as_bytes(), Opening::Handle);
+        let handle = handle.map_err(Failure::io("open the moved file"))?;
+        let status = self.fs().status(handle.as_fd()).map_err(Failure::io("look at it"))?;
+        if status.file_type != FileType::RegularFile {
+            return Err(Failure::Changed("somebody put something else in its place"));
+        }
+        self.set_meta(handle.as_fd(), &Kind::File { size: status.size }, meta, &status)
     }
 
     fn was_moved(&self, id: u32) -> bool {

@@ -303,7 +303,7 @@ impl Comparison<'_, '_> {
                 _ => false,
             };
             let linked =
-                !known && a.kind.is_file() && (a.identity.links > 1 || b.identity.links > 1);
+                !known && !a.kind.is_directory() && (a.identity.links > 1 || b.identity.links > 1);
             if a.kind.is_directory() && b.kind.is_directory() && same {
                 self.directories
                     .insert(path.clone(), (a.clone(), b.clone()));

@@ -79,9 +79,9 @@ struct Member {
 }
 
 impl Member {
-    /// The file that the target has there.
+    /// What the target has there, if it is no directory: those have one name.
     fn file(&self) -> Option<&Entry> {
-        self.target.as_ref().filter(|entry| entry.kind.is_file())
+        self.target.as_ref().filter(|entry| !entry.kind.is_directory())
     }
 
     fn replaces_directory(&self) -> bool {
@@ -115,7 +115,7 @@ pub(crate) fn find(
             continue;
         };
         let choice = chooser.choose(&diff);
-        let here = diff.on(target).filter(|entry| entry.kind.is_file());
+        let here = diff.on(target).filter(|entry| !entry.kind.is_directory());
         let Some(wanted) = diff.on(target.other()) else {
             if choice == Choice::Onto(target) {
                 vanishing.add(&diff, target);
@@ -126,7 +126,7 @@ pub(crate) fn find(
         let agreed = choice == Choice::Agreed;
         let stays = agreed && on_b.is_some_and(|on_b| on_b.keeps_inode(&diff.path));
         let followed = choice.changes(target) || (agreed && target == Side::B);
-        if !wanted.kind.is_file() || !shared || !(followed || stays) {
+        if wanted.kind.is_directory() || !shared || !(followed || stays) {
             continue;
         }
         let key = inode(wanted);
@@ -260,7 +260,7 @@ struct Vanishing {
 
 impl Vanishing {
     fn add(&mut self, diff: &Diff, target: Side) {
-        let file = diff.on(target).filter(|entry| entry.kind.is_file());
+        let file = diff.on(target).filter(|entry| !entry.kind.is_directory());
         let Some(entry) = file.filter(|entry| entry.identity.links > 1) else {
             return;
         };

@@ -266,11 +266,16 @@ impl Model {
                 from,
                 to,
                 keeps_old_name,
+                meta,
                 ..
             } = &step.op
             else {
                 continue;
             };
+            if let Some(meta) = meta {
+                assert!(!keeps_old_name, "the old name would change with the new one");
+                entry.meta = meta.clone();
+            }
             assert!(taken.insert(to.clone()), "two files move to {to}");
             self.parent_stands(side, to, &step.op);
             self.parent_stands(side, from, &step.op);
