@@ -42,7 +42,7 @@ use crate::verify::{Difference, Level};
 /// let source = LocalTree::open(&site)?;
 /// let target = LocalTree::open_or_create(&copy)?;
 /// let planned = Mirror::new(&source, &target).plan()?;
-/// assert_eq!(planned.plan().to_string(), "copy index.html\n");
+/// assert!(planned.plan().to_string().starts_with("copy index.html\n"));
 /// assert!(!copy.exists(), "planning changes nothing");
 ///
 /// let report = planned.approve(&Guards::default())?.apply()?;

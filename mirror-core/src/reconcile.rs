@@ -13,6 +13,7 @@ pub(crate) mod ledger;
 pub(crate) mod links;
 pub(crate) mod moves;
 pub(crate) mod relocate;
+pub(crate) mod ties;
 
 use crate::entry::{Problem, Side};
 use crate::error::Error;

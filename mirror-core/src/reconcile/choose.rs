@@ -195,10 +195,7 @@ fn by_itself(diff: &Diff, rules: &Rules<'_>) -> Choice {
         (Some(a), Some(b))
             if matches!(diff.content, Content::Same(_)) && meets(&rules.onto_b, a, b) =>
         {
-            return match links_changed(a, b, diff.base.as_ref(), rules) {
-                Some(side) => Choice::Onto(side.other()),
-                None => Choice::Agreed,
-            };
+            return Choice::Agreed;
         }
         _ => {}
     }
@@ -209,22 +206,6 @@ fn by_itself(diff: &Diff, rules: &Rules<'_>) -> Choice {
         },
         Direction::Both => both_ways(diff, rules),
     }
-}
-
-/// Where two equal files differ from the base in how many names they have, the side that made or
-/// broke links. B only if A did not.
-fn links_changed(a: &Entry, b: &Entry, base: Option<&Record>, rules: &Rules<'_>) -> Option<Side> {
-    if rules.policy.direction == Direction::Mirror || !a.kind.is_file() {
-        return None;
-    }
-    let base = base?;
-    let changed = |entry: &Entry, side| {
-        base.identity(side).is_some_and(|then| {
-            then.links != entry.identity.links || !then.is_same_inode(&entry.identity)
-        })
-    };
-    let many = a.identity.links > 1 || b.identity.links > 1;
-    (many && !changed(a, Side::A) && changed(b, Side::B)).then_some(Side::B)
 }
 
 fn both_ways(diff: &Diff, rules: &Rules<'_>) -> Choice {

@@ -53,6 +53,13 @@ pub(crate) struct Relocated {
 }
 
 impl Diff {
+    /// Whether both sides are the very versions that the base remembers.
+    pub(crate) fn is_known(&self) -> bool {
+        [Side::A, Side::B]
+            .iter()
+            .all(|&side| is_known(self.on(side), self.base.as_ref(), side))
+    }
+
     pub(crate) fn on(&self, side: Side) -> Option<&Entry> {
         match side {
             Side::A => self.a.as_ref(),
@@ -302,8 +309,8 @@ impl Comparison<'_, '_> {
                 Content::Same(_) => known || meets(&self.rules.onto_b, a, b),
                 _ => false,
             };
-            let linked =
-                !known && !a.kind.is_directory() && (a.identity.links > 1 || b.identity.links > 1);
+            // Its other names may have changed, by directories that were renamed above them.
+            let linked = !a.kind.is_directory() && (a.identity.links > 1 || b.identity.links > 1);
             if a.kind.is_directory() && b.kind.is_directory() && same {
                 self.directories
                     .insert(path.clone(), (a.clone(), b.clone()));

@@ -49,13 +49,11 @@ pub(crate) fn decide(
     plan.summary.skipped = tally.skipped;
     plan.problems = tally.problems;
     let contested = Contested::find(items, rules)?;
-    let mut found: Pair<(Moves, Links)> = Pair::default();
+    let mut moves = Pair::default();
     for &side in rules.targets() {
-        let moves = moves::find(items, rules, &contested, side, read)?;
-        let on_b = (side == Side::A).then_some(&found.b.1);
-        let links = links::find(items, rules, &contested, side, on_b)?;
-        *found.on_mut(side) = (moves, links);
+        *moves.on_mut(side) = moves::find(items, rules, &contested, side, read)?;
     }
+    let links = links::find(items, rules, &contested)?;
     let ledger = Ledger {
         items: Spool::new(folder),
         touched: BTreeMap::new(),
@@ -65,7 +63,8 @@ pub(crate) fn decide(
         rules,
         plan,
         ledger,
-        found,
+        moves,
+        links,
         pending: BTreeMap::new(),
         inside: None,
         chooser: Chooser::new(rules, &contested),
@@ -84,7 +83,8 @@ struct Decider<'a, 'r> {
     rules: &'a Rules<'r>,
     plan: Plan,
     ledger: Ledger,
-    found: Pair<(Moves, Links)>,
+    moves: Pair<Moves>,
+    links: Pair<Links>,
     pending: BTreeMap<RelPath, Pending>,
     /// The directory that the current items are in, where both sides have it alike.
     inside: Option<(RelPath, Entry, Entry)>,
@@ -201,22 +201,26 @@ impl Decider<'_, '_> {
 
     /// Both sides are equal: there is nothing to do but to remember it, and perhaps to link it.
     fn agree(&mut self, diff: &Diff) -> Result<(), Error> {
-        if let Some(role) = self.found.a.1.roles.get(&diff.path).copied() {
-            self.link(Side::A, diff, role, None)?;
+        let (mut changed, mut done) = (Side::B, None);
+        for &side in self.rules.targets() {
+            let Some(role) = self.links.on(side).roles.get(&diff.path).copied() else {
+                continue;
+            };
+            if matches!(role, Role::Leader { must_put: true, .. }) {
+                return self.follow(side, diff, false);
+            }
+            if let Some(step) = self.link(side, diff, role, None)? {
+                (changed, done) = (side, Some(step));
+            }
         }
-        let role = self.found.b.1.roles.get(&diff.path).copied();
-        if matches!(role, Some(Role::Leader { must_put: true, .. })) {
-            return self.follow(Side::B, diff, false);
-        }
-        let done = match role {
-            Some(role) => self.link(Side::B, diff, role, None)?,
-            None => None,
-        };
         if done.is_none() && diff.relocated.is_none() {
             self.plan.summary.unchanged += u64::from(!diff.path.is_root());
         }
+        if done.is_none() && diff.relocated.is_none() && diff.is_known() {
+            return Ok(());
+        }
         self.count_match(diff);
-        self.remember(diff, Side::B, done, None)
+        self.remember(diff, changed, done, None)
     }
 
     fn count_match(&mut self, diff: &Diff) {
@@ -234,7 +238,7 @@ impl Decider<'_, '_> {
         role: Role,
         step: Option<u32>,
     ) -> Result<Option<u32>, Error> {
-        let group = &mut self.found.on_mut(side).1.groups[role.group()];
+        let group = &mut self.links.on_mut(side).groups[role.group()];
         let is_leader = matches!(role, Role::Leader { .. });
         if is_leader {
             group.leader_step = step;
@@ -295,15 +299,14 @@ impl Decider<'_, '_> {
     }
 
     /// Makes directories that `side` lacks above `path` because the other side's were to be
-    /// deleted: now they stay.
+    /// deleted, or to stay alone: now they stay on both.
     fn make_parents(&mut self, side: Side, path: &RelPath) -> Result<(), Error> {
         let mut missing = Vec::new();
         let mut parent = path.parent();
         while let Some(pending) = self.pending.get(&parent) {
-            match (&pending.removal, pending.entries.on(side.other())) {
-                (Some((_, from, _)), Some(entry)) if *from == side.other() => {
-                    missing.push((parent.clone(), entry.clone()));
-                }
+            let lacking = pending.entries.on(side).is_none() && pending.settle.on(side).is_none();
+            match pending.entries.on(side.other()) {
+                Some(entry) if lacking => missing.push((parent.clone(), entry.clone())),
                 _ => break,
             }
             parent = parent.parent();
@@ -374,7 +377,7 @@ impl Decider<'_, '_> {
                     leader: None,
                 };
                 let id = self.plan.reserve();
-                let links = &self.found.on(side).1;
+                let links = &self.links.on(side);
                 let group = links.roles.get(&diff.path).map(|role| role.group());
                 if group.is_none_or(|group| links.groups[group].leader.is_none()) {
                     self.copies(side, wanted, false);
@@ -386,7 +389,7 @@ impl Decider<'_, '_> {
                 self.remember(diff, side, Some(id), Some(id))
             }
             (false, false) => {
-                let role = self.found.on(side).1.roles.get(&diff.path).copied();
+                let role = self.links.on(side).roles.get(&diff.path).copied();
                 let must_put = matches!(role, Some(Role::Leader { must_put: true, .. }));
                 let same = matches!(diff.content, Content::Same(_));
                 if !same || must_put {
@@ -423,16 +426,16 @@ impl Decider<'_, '_> {
         expected: Expected,
         keep_old: bool,
     ) -> Result<(), Error> {
-        let role = self.found.on(side).1.roles.get(&diff.path).copied();
+        let role = self.links.on(side).roles.get(&diff.path).copied();
         if let Some(role @ Role::Member { .. }) = role {
             let done = self.link(side, diff, role, None)?;
             let content = match role {
-                Role::Member { group, .. } => self.found.on(side).1.groups[group].leader_step,
+                Role::Member { group, .. } => self.links.on(side).groups[group].leader_step,
                 Role::Leader { .. } => None,
             };
             return self.remember(diff, side, done, content);
         }
-        if let Some(moved) = self.found.on_mut(side).0.by_destination.remove(&diff.path) {
+        if let Some(moved) = self.moves.on_mut(side).by_destination.remove(&diff.path) {
             let mut remembered = diff.clone();
             remembered.content = Content::Same(Some(moved.digest));
             self.plan.summary.bytes_matched += wanted.kind.size();
@@ -477,7 +480,7 @@ impl Decider<'_, '_> {
         } else {
             self.touch(side, &diff.path);
         }
-        if self.found.on(side).0.vacated.contains(&diff.path) {
+        if self.moves.on(side).vacated.contains(&diff.path) {
             return self.forget(diff.path.clone(), None);
         }
         let id = self.plan.reserve();
@@ -630,7 +633,7 @@ impl Decider<'_, '_> {
         let (Some(group), Op::ReplaceDirectory { path, leader, .. }) = (group, op) else {
             return;
         };
-        let group = &mut self.found.on_mut(side).1.groups[group];
+        let group = &mut self.links.on_mut(side).groups[group];
         leader.clone_from(&group.leader);
         group.leader.get_or_insert_with(|| path.clone());
     }

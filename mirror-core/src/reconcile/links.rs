@@ -6,13 +6,16 @@ use std::collections::HashMap;
 use super::Rules;
 use super::choose::{Choice, Chooser, Contested};
 use super::compare::{Content, Diff, Item};
+use super::ties::Ties;
 use crate::entry::{Entry, Side};
 use crate::error::Error;
+use crate::listing::Pair;
 use crate::path::RelPath;
 use crate::plan::Expected;
 use crate::spool::Spool;
 
-type Inode = (u64, u64);
+/// Device and inode number.
+pub(crate) type Inode = (u64, u64);
 
 /// What a path with several names, here or there, has to become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,20 +94,34 @@ impl Member {
     }
 }
 
-fn inode(entry: &Entry) -> Inode {
+pub(crate) fn inode(entry: &Entry) -> Inode {
     (entry.identity.device, entry.identity.inode)
 }
 
-/// Sorts the names that share inodes on either side into groups.
-///
-/// Where both sides agree, B's links follow A's; `on_b` is what that comes to when the links of A
-/// are asked for. New names on A can then be linked to those that B leaves as they are.
+/// Sorts the names that share inodes on either side into groups, for both sides that `rules` let
+/// change.
 pub(crate) fn find(
     items: &Spool<Item>,
     rules: &Rules<'_>,
     contested: &Contested,
+) -> Result<Pair<Links>, Error> {
+    let ties = Ties::find(items, rules, contested)?;
+    let mut links = Pair::default();
+    for &target in rules.targets() {
+        *links.on_mut(target) = find_on(items, rules, contested, &ties, target, &links.b)?;
+    }
+    Ok(links)
+}
+
+/// The groups of one side. New names on A can be linked to those that are to stay as they are,
+/// where those on B stay too, as `on_b` tells.
+fn find_on(
+    items: &Spool<Item>,
+    rules: &Rules<'_>,
+    contested: &Contested,
+    ties: &Ties,
     target: Side,
-    on_b: Option<&Links>,
+    on_b: &Links,
 ) -> Result<Links, Error> {
     let mut order: Vec<Inode> = Vec::new();
     let mut members: HashMap<Inode, Vec<Member>> = HashMap::new();
@@ -115,6 +132,9 @@ pub(crate) fn find(
             continue;
         };
         let choice = chooser.choose(&diff);
+        if !ties.concern(&diff) {
+            continue;
+        }
         let here = diff.on(target).filter(|entry| !entry.kind.is_directory());
         let Some(wanted) = diff.on(target.other()) else {
             if choice == Choice::Onto(target) {
@@ -122,11 +142,10 @@ pub(crate) fn find(
             }
             continue;
         };
-        let shared = wanted.identity.links > 1 || here.is_some_and(|e| e.identity.links > 1);
-        let agreed = choice == Choice::Agreed;
-        let stays = agreed && on_b.is_some_and(|on_b| on_b.keeps_inode(&diff.path));
-        let followed = choice.changes(target) || (agreed && target == Side::B);
-        if wanted.kind.is_directory() || !shared || !(followed || stays) {
+        let agreed_on = (choice == Choice::Agreed).then(|| ties.target(&diff));
+        let followed = choice.changes(target) || agreed_on == Some(target);
+        let stays = agreed_on == Some(Side::B) && target == Side::A && on_b.keeps_inode(&diff.path);
+        if wanted.kind.is_directory() || !(followed || stays) {
             continue;
         }
         let key = inode(wanted);
@@ -235,17 +254,18 @@ impl Links {
 /// nothing else is to share it.
 fn leader_to_keep(key: Inode, members: &[Member], owners: &HashMap<Inode, Inode>) -> Option<usize> {
     let stays = members.iter().position(|member| member.stays);
+    let mut names: HashMap<Inode, u32> = HashMap::new();
+    for file in members.iter().filter_map(Member::file) {
+        *names.entry(inode(file)).or_default() += 1;
+    }
     let fits = |member: &Member| {
         let Some(file) = member.file().filter(|_| member.same) else {
             return false;
         };
         let owned = owners.get(&inode(file)).is_some_and(|owner| *owner != key);
         // Setting metadata would change the inode's other names too.
-        let names = || {
-            let same = |other: &&Member| other.file().map(inode) == Some(inode(file));
-            members.iter().filter(same).count()
-        };
-        !owned && (member.meets || file.identity.links as usize <= names())
+        let ours = file.identity.links <= names[&inode(file)];
+        !owned && (member.meets || ours)
     };
     stays.or_else(|| members.iter().position(fits))
 }
