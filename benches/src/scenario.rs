@@ -5,14 +5,15 @@
 //! or an update the target must equal the source.
 
 mod contestant;
+mod disk;
 mod first_copy;
 mod inputs;
 mod noop;
 mod update;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-pub use contestant::{Contestant, Places, Work};
+pub use contestant::{Contestant, Work};
 pub use inputs::NamedTree;
 
 use crate::{Error, peers::Peers};
@@ -144,19 +145,40 @@ pub struct Settings {
 /// What the scenarios need: settings, programs, a folder to work in, someone to tell.
 #[expect(missing_debug_implementations, reason = "holds a closure")]
 pub struct Bench<'a> {
-    /// How often and on what.
-    pub settings: Settings,
-    /// The programs.
-    pub peers: Peers,
-    /// An empty folder, on the file system that is measured; the caller removes it.
-    pub work: PathBuf,
-    /// Is told what is going on, a line at a time.
-    pub say: &'a mut dyn FnMut(&str),
+    settings: Settings,
+    peers: Peers,
+    work: PathBuf,
+    say: &'a mut dyn FnMut(&str),
+    /// How many paths were handed out.
+    places: usize,
+    /// What may be removed when the disk fills up.
+    spent: Vec<PathBuf>,
 }
 
-impl Bench<'_> {
-    fn path(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.work.join(name)
+impl<'a> Bench<'a> {
+    /// Works in `work`, an empty folder on the file system to be measured; the caller removes it.
+    ///
+    /// `say` is told what is going on, a line at a time.
+    pub fn new(
+        settings: Settings,
+        peers: Peers,
+        work: PathBuf,
+        say: &'a mut dyn FnMut(&str),
+    ) -> Self {
+        Self {
+            settings,
+            peers,
+            work,
+            say,
+            places: 0,
+            spent: Vec::new(),
+        }
+    }
+
+    /// The programs that take part.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.peers
     }
 }
 

@@ -146,14 +146,9 @@ pub fn count(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{measure::Usage, peers::Tool, scenario::Places, scenario::Scenario};
+    use crate::{measure::Usage, peers::Tool, scenario::Scenario};
 
     fn contestant(work: Work, goal: Option<f64>, walls: &[u64]) -> Contestant {
-        let places = Places {
-            source: "s".into(),
-            target: "t".into(),
-            state: "st".into(),
-        };
         let runs = walls.iter().map(|&wall| Usage {
             wall: Duration::from_millis(wall),
             cpu: Duration::from_millis(wall / 2),
@@ -163,7 +158,6 @@ mod tests {
             runs: runs.collect(),
             work,
             goal,
-            places,
         }
     }
 

@@ -111,15 +111,17 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         .tempdir_in(&folder)
         .map_err(io_error("create a work folder in", &folder))?;
     let environment = Environment::of(work.path());
-    let mut bench = Bench {
-        settings: settings(&arguments)?,
-        peers: Peers::find(&mirror)?,
-        work: work.path().to_owned(),
-        say: &mut |line| eprintln!("{line}"),
-    };
+    let mut say = |line: &str| eprintln!("{line}");
+    let peers = Peers::find(&mirror)?;
+    let mut bench = Bench::new(
+        settings(&arguments)?,
+        peers,
+        work.path().to_owned(),
+        &mut say,
+    );
     for scenario in chosen {
         let comparison = scenario.run(&mut bench)?;
-        let section = table::markdown(&comparison, &bench.peers, &environment);
+        let section = table::markdown(&comparison, bench.peers(), &environment);
         println!("{section}");
         if arguments.write {
             write(scenario.name(), &section)?;

@@ -1,4 +1,7 @@
-use std::{fmt, fs, io, path::Path, path::PathBuf, process::Command};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
 
 use super::Bench;
 use crate::{
@@ -27,17 +30,6 @@ impl fmt::Display for Work {
     }
 }
 
-/// The folders of a contestant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Places {
-    /// Where it reads.
-    pub source: PathBuf,
-    /// Where it writes.
-    pub target: PathBuf,
-    /// What it remembers between runs.
-    pub state: PathBuf,
-}
-
 /// One of those who do the same work, with what each run cost.
 #[derive(Debug, Clone)]
 pub struct Contestant {
@@ -45,20 +37,36 @@ pub struct Contestant {
     pub work: Work,
     /// The largest ratio of `mirror`'s time to this one's that was promised.
     pub goal: Option<f64>,
-    /// On which folders.
-    pub places: Places,
     /// What the measured runs cost, oldest first.
     pub runs: Vec<Usage>,
 }
 
+/// The folders of one run.
+#[derive(Debug)]
+pub(super) struct Places<'a> {
+    pub(super) source: &'a Path,
+    pub(super) target: PathBuf,
+    /// What the program remembers between runs.
+    pub(super) state: PathBuf,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    /// From 0.
+    pub(super) round: u32,
+    /// Of the contestant, from 0.
+    pub(super) number: usize,
+}
+
 impl Contestant {
     /// Does the work once.
-    pub(super) fn run(&self, peers: &Peers) -> Result<Usage, Error> {
+    pub(super) fn run(&self, peers: &Peers, places: &Places<'_>) -> Result<Usage, Error> {
         let Places {
             source,
             target,
             state,
-        } = &self.places;
+        } = places;
         match &self.work {
             Work::BareWalk => measure::run_here(|| {
                 let _ = std::hint::black_box(walk::stat_both(source, target)?);
@@ -72,10 +80,24 @@ impl Contestant {
         }
     }
 
-    /// Requires the target to hold what the source holds: all of it, or the same number of entries.
-    pub(super) fn check(&self, thoroughly: bool) -> Result<(), Error> {
-        let Places { source, target, .. } = &self.places;
-        let equal = if thoroughly {
+    /// Lets the program find target and source equal, and everything reach the disk.
+    ///
+    /// Twice: the first run makes its state; entries written less than a clock
+    /// tick before cannot be trusted by it, while the second finds a tree at
+    /// rest, as a daily run does.
+    pub(super) fn settle(&self, peers: &Peers, places: &Places<'_>) -> Result<(), Error> {
+        self.run(peers, places)?;
+        self.run(peers, places)?;
+        rustix::fs::sync();
+        Ok(())
+    }
+
+    /// Requires the target to hold what the source holds.
+    ///
+    /// In the first round all of it is read; later the number of entries has to do.
+    pub(super) fn check(&self, turn: Turn, places: &Places<'_>) -> Result<(), Error> {
+        let Places { source, target, .. } = places;
+        let equal = if turn.round == 0 {
             digest::tree(source)? == digest::tree(target)?
         } else {
             walk::stat_tree(source)?.entries == walk::stat_tree(target)?.entries
@@ -95,21 +117,19 @@ impl Contestant {
     }
 }
 
-/// Gives each piece of work its places; names the programs that are not installed.
+/// Keeps those whose program is installed, and names the other programs.
 pub(super) fn lineup(
-    bench: &Bench<'_>,
-    work: Vec<(Work, Option<f64>)>,
-    places: impl Fn(usize) -> Places,
+    peers: &Peers,
+    work: impl IntoIterator<Item = (Work, Option<f64>)>,
 ) -> (Vec<Contestant>, Vec<&'static str>) {
     let mut contestants = Vec::new();
     let mut skipped = Vec::new();
-    for (number, (work, goal)) in work.into_iter().enumerate() {
+    for (work, goal) in work {
         match &work {
-            Work::Tool(tool) if !bench.peers.has(tool.program) => skipped.push(tool.program.name()),
+            Work::Tool(tool) if !peers.has(tool.program) => skipped.push(tool.program.name()),
             _ => contestants.push(Contestant {
                 work,
                 goal,
-                places: places(number),
                 runs: Vec::new(),
             }),
         }
@@ -127,11 +147,11 @@ pub(super) fn alternate(
     name: &str,
     rounds: u32,
     contestants: &mut [Contestant],
-    mut one: impl FnMut(&mut Bench<'_>, u32, &Contestant) -> Result<Usage, Error>,
+    mut one: impl FnMut(&mut Bench<'_>, Turn, &Contestant) -> Result<Usage, Error>,
 ) -> Result<(), Error> {
     for round in 0..rounds {
-        for contestant in contestants.iter_mut() {
-            let usage = one(bench, round, contestant)?;
+        for (number, contestant) in contestants.iter_mut().enumerate() {
+            let usage = one(bench, Turn { round, number }, contestant)?;
             (bench.say)(&format!(
                 "{name}: round {} of {rounds}: {:.3} s {}",
                 round + 1,
@@ -141,29 +161,5 @@ pub(super) fn alternate(
             contestant.runs.push(usage);
         }
     }
-    Ok(())
-}
-
-/// Copies a tree with everything that belongs to it, outside the timed part.
-pub(super) fn copy(source: &Path, target: &Path) -> Result<(), Error> {
-    measure::run(
-        "cp",
-        Command::new("cp")
-            .args(["-a", "-T"])
-            .arg(source)
-            .arg(target),
-    )
-    .map(drop)
-}
-
-/// Removes a tree if it is there, and lets everything reach the disk.
-pub(super) fn clear(path: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(Error::io("remove", path)(error));
-        }
-        _ => {}
-    }
-    rustix::fs::sync();
     Ok(())
 }

@@ -1,6 +1,6 @@
 use super::{
     Bench, Comparison, Scenario,
-    contestant::{Places, Work, alternate, clear, lineup},
+    contestant::{Places, Work, alternate, lineup},
 };
 use crate::{Error, digest, peers::Tool};
 
@@ -40,12 +40,8 @@ pub(super) fn run(scenario: Scenario, bench: &mut Bench<'_>) -> Result<Compariso
             (input, bench.settings.rounds, work, None)
         }
     };
+    let (mut contestants, skipped) = lineup(&bench.peers, work);
 
-    let (mut contestants, skipped) = lineup(bench, work, |_| Places {
-        source: input.path.clone(),
-        target: bench.path("copy-target"),
-        state: bench.path("copy-state"),
-    });
     // Reads the source once, so that the first contestant does not pay for filling the cache.
     digest::tree(&input.path)?;
     alternate(
@@ -53,17 +49,21 @@ pub(super) fn run(scenario: Scenario, bench: &mut Bench<'_>) -> Result<Compariso
         scenario.name(),
         rounds,
         &mut contestants,
-        |bench, round, contestant| {
-            clear(&contestant.places.target)?;
-            clear(&contestant.places.state)?;
-            let usage = contestant.run(&bench.peers)?;
-            contestant.check(round == 0)?;
+        |bench, turn, contestant| {
+            bench.make_room(&input.path)?;
+            let (target, state) = (bench.fresh("target"), bench.fresh("state"));
+            let places = Places {
+                source: &input.path,
+                target,
+                state,
+            };
+            rustix::fs::sync();
+            let usage = contestant.run(&bench.peers, &places)?;
+            contestant.check(turn, &places)?;
             Ok(usage)
         },
     )?;
 
-    clear(&bench.path("copy-target"))?;
-    clear(&bench.path("copy-state"))?;
     let input = input.describe()?;
     Ok(Comparison {
         scenario,

@@ -46,7 +46,7 @@ impl Bench<'_> {
         }
         let old = self.kernel()?;
         self.made("its generated next release", "in-kernel-next", |path| {
-            super::contestant::copy(&old.path, path)?;
+            super::disk::copy(&old.path, path)?;
             workload::release_update(path, UPDATE_SEED).map(drop)
         })
     }
@@ -84,7 +84,7 @@ impl Bench<'_> {
         folder: &str,
         make: impl FnOnce(&std::path::Path) -> Result<(), Error>,
     ) -> Result<NamedTree, Error> {
-        let path = self.path(folder);
+        let path = self.work.join(folder);
         if !path.exists() {
             (self.say)(&format!("making the input: {name}"));
             make(&path)?;

@@ -1,20 +1,14 @@
 use super::{
     Bench, Comparison, Scenario,
-    contestant::{Contestant, Places, Work, alternate, clear, copy, lineup},
+    contestant::{Contestant, Places, Turn, Work, alternate, lineup},
+    disk,
 };
 use crate::{Error, peers::Tool, walk};
 
-/// How often each program runs before its time counts.
-///
-/// The first run makes its state. Entries written less than a clock tick before
-/// a run cannot be trusted by it; the second run finds a tree at rest, as a
-/// daily run does.
-const SETTLING: u32 = 2;
-
 /// Source and target are equal and every program has run before: how long until it says so?
 pub(super) fn run(scenario: Scenario, bench: &mut Bench<'_>) -> Result<Comparison, Error> {
-    let rsync_all = Work::Tool(Tool::rsync(&["-aHAX", "--delete"]));
     let mirror = (Work::Tool(Tool::mirror(&[])), None);
+    let rsync_all = Work::Tool(Tool::rsync(&["-aHAX", "--delete"]));
     let (input, rounds, work, memory_goal) = match scenario {
         Scenario::MillionNoop => (
             bench.million()?,
@@ -40,37 +34,41 @@ pub(super) fn run(scenario: Scenario, bench: &mut Bench<'_>) -> Result<Compariso
             (input, bench.settings.rounds, work, None)
         }
     };
+    let (mut contestants, skipped) = lineup(&bench.peers, work);
 
-    let target = bench.path("noop-target");
     (bench.say)(&format!("{}: preparing an equal target", scenario.name()));
-    copy(&input.path, &target)?;
-    let (mut contestants, skipped) = lineup(bench, work, |number| Places {
-        source: input.path.clone(),
-        target: target.clone(),
-        state: bench.path(format!("noop-state-{number}")),
-    });
+    bench.make_room(&input.path)?;
     // One target for all, so that nobody has the better cached one. That is
     // fair only as long as nobody writes to it, which is checked every time.
+    let target = bench.fresh("target");
+    disk::copy(&input.path, &target)?;
     let at_rest = walk::stat_tree(&target)?.newest_change;
-    let one = |bench: &mut Bench<'_>, _, contestant: &Contestant| {
-        let usage = contestant.run(&bench.peers)?;
-        if walk::stat_tree(&contestant.places.target)?.newest_change == at_rest {
-            Ok(usage)
+    let places: Vec<Places<'_>> = contestants
+        .iter()
+        .map(|_| Places {
+            source: &input.path,
+            target: target.clone(),
+            state: bench.fresh("state"),
+        })
+        .collect();
+    let check = |contestant: &Contestant| {
+        if walk::stat_tree(&target)?.newest_change == at_rest {
+            Ok(())
         } else {
             Err(contestant.wrong("it changed something in a target that was already equal"))
         }
     };
-    for contestant in contestants.iter().filter(|it| it.work != Work::BareWalk) {
-        for _ in 0..SETTLING {
-            one(bench, 0, contestant)?;
-        }
+    for (contestant, places) in contestants.iter().zip(&places) {
+        contestant.settle(&bench.peers, places)?;
+        check(contestant)?;
     }
+    let one = |bench: &mut Bench<'_>, turn: Turn, contestant: &Contestant| {
+        let usage = contestant.run(&bench.peers, &places[turn.number])?;
+        check(contestant)?;
+        Ok(usage)
+    };
     alternate(bench, scenario.name(), rounds, &mut contestants, one)?;
 
-    clear(&target)?;
-    for contestant in &contestants {
-        clear(&contestant.places.state)?;
-    }
     let input = input.describe()?;
     Ok(Comparison {
         scenario,

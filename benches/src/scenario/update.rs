@@ -2,65 +2,47 @@ use std::{fs, path::Path};
 
 use super::{
     Bench, Comparison, Scenario,
-    contestant::{Contestant, Places, Work, alternate, clear, copy, lineup},
+    contestant::{Contestant, Places, Turn, Work, alternate, lineup},
+    disk,
 };
-use crate::{Error, peers::Tool, workload};
+use crate::{Error, measure::Usage, peers::Tool, workload};
 
 /// The name of the directory that holds everything, before and after.
 const NAMES: [&str; 2] = ["release", "release-renamed"];
 
 /// Every file of the source gave way to that of the next release, under the same path.
 ///
-/// Each program has a target of its own and brings it back to the old release
-/// before every measured run, so that target and state are what a daily run
-/// would have left. Then the source folder is exchanged for one unpacked from
-/// the new release: other inodes, other mtimes, some other contents.
+/// The source folder is exchanged for one unpacked from the new release: other
+/// inodes, other mtimes, some other contents.
 pub(super) fn releases(bench: &mut Bench<'_>) -> Result<Comparison, Error> {
-    let scenario = Scenario::Update;
     let (old, new) = (bench.kernel()?, bench.next_kernel()?);
-    let source = bench.path("update-source");
-    let (old_aside, new_aside) = (bench.path("update-old"), bench.path("update-new"));
-    (bench.say)("update: preparing both releases and the targets");
-    copy(&old.path, &old_aside)?;
-    copy(&new.path, &new_aside)?;
-
+    let [source, old_aside, new_aside] =
+        ["update-source", "update-old", "update-new"].map(|name| bench.kept(name));
     let rsync = |options| Work::Tool(Tool::rsync(options));
-    let work = vec![
-        (Work::Tool(Tool::mirror(&["--durability", "none"])), None),
-        (Work::Tool(Tool::mirror(&["--durability", "batch"])), None),
+    let others = [
         (rsync(&["-aHAX", "--delete"]), Some(0.5)),
         (rsync(&["-a", "--delete"]), None),
         (rsync(&["-aHAX", "--delete", "--checksum"]), None),
     ];
-    let (mut contestants, skipped) = with_own_targets(bench, &source, work);
-    for contestant in &contestants {
-        copy(&old.path, &contestant.places.target)?;
+    (bench.say)("update: preparing both releases");
+    bench.make_room(&old.path)?;
+    disk::copy(&old.path, &source)?;
+    disk::copy(&new.path, &new_aside)?;
+    let change = || {
+        disk::rename(&source, &old_aside)?;
+        disk::rename(&new_aside, &source)
+    };
+    let undo = || {
+        disk::rename(&source, &new_aside)?;
+        disk::rename(&old_aside, &source)
+    };
+    let (contestants, skipped) = changed(bench, Scenario::Update, &source, others, change, undo)?;
+    for path in [&source, &old_aside, &new_aside] {
+        bench.spend(path.clone());
     }
-    let rounds = bench.settings.rounds;
-    alternate(
-        bench,
-        scenario.name(),
-        rounds,
-        &mut contestants,
-        |bench, round, contestant| {
-            rename(&old_aside, &source)?;
-            settle(bench, contestant)?;
-            rename(&source, &old_aside)?;
-            rename(&new_aside, &source)?;
-            let usage = contestant.run(&bench.peers)?;
-            contestant.check(round == 0)?;
-            rename(&source, &new_aside)?;
-            Ok(usage)
-        },
-    )?;
-
-    for path in [&old_aside, &new_aside] {
-        clear(path)?;
-    }
-    tidy(&contestants)?;
     let input = format!("{} → {}", old.describe()?, new.describe()?);
     Ok(Comparison {
-        scenario,
+        scenario: Scenario::Update,
         input,
         contestants,
         skipped,
@@ -69,51 +51,21 @@ pub(super) fn releases(bench: &mut Bench<'_>) -> Result<Comparison, Error> {
 }
 
 /// One directory at the top of the source got another name; everything is below it.
-///
-/// Forth in one round, back in the next.
 pub(super) fn renamed_directory(bench: &mut Bench<'_>) -> Result<Comparison, Error> {
-    let scenario = Scenario::Rename;
     let input = bench.kernel()?;
-    let source = bench.path("rename-source");
-    (bench.say)("rename: preparing the source and the targets");
+    let source = bench.kept("rename-source");
+    let others = [(Work::Tool(Tool::rsync(&["-aHAX", "--delete"])), Some(0.05))];
+    (bench.say)("rename: preparing the source");
+    bench.make_room(&input.path)?;
     fs::create_dir(&source).map_err(Error::io("create", &source))?;
-    copy(&input.path, &source.join(NAMES[0]))?;
-
-    let work = vec![
-        (Work::Tool(Tool::mirror(&["--durability", "none"])), None),
-        (Work::Tool(Tool::mirror(&["--durability", "batch"])), None),
-        (Work::Tool(Tool::rsync(&["-aHAX", "--delete"])), Some(0.05)),
-    ];
-    let (mut contestants, skipped) = with_own_targets(bench, &source, work);
-    for contestant in &contestants {
-        copy(&source, &contestant.places.target)?;
-        settle(bench, contestant)?;
-    }
-    let rounds = bench.settings.rounds;
-    let mut renamed = None;
-    alternate(
-        bench,
-        scenario.name(),
-        rounds,
-        &mut contestants,
-        |bench, round, contestant| {
-            if renamed != Some(round) {
-                let from = round as usize % 2;
-                workload::rename_directory(&source, NAMES[from], NAMES[1 - from])?;
-                renamed = Some(round);
-            }
-            let usage = contestant.run(&bench.peers)?;
-            contestant.check(round == 0)?;
-            settle(bench, contestant)?;
-            Ok(usage)
-        },
-    )?;
-
-    clear(&source)?;
-    tidy(&contestants)?;
+    disk::copy(&input.path, &source.join(NAMES[0]))?;
+    let change = || workload::rename_directory(&source, NAMES[0], NAMES[1]);
+    let undo = || workload::rename_directory(&source, NAMES[1], NAMES[0]);
+    let (contestants, skipped) = changed(bench, Scenario::Rename, &source, others, change, undo)?;
+    bench.spend(source);
     let input = input.describe()?;
     Ok(Comparison {
-        scenario,
+        scenario: Scenario::Rename,
         input,
         contestants,
         skipped,
@@ -121,36 +73,45 @@ pub(super) fn renamed_directory(bench: &mut Bench<'_>) -> Result<Comparison, Err
     })
 }
 
-/// Gives each a target and a state of its own.
-fn with_own_targets(
-    bench: &Bench<'_>,
-    source: &Path,
-    work: Vec<(Work, Option<f64>)>,
-) -> (Vec<Contestant>, Vec<&'static str>) {
-    lineup(bench, work, |number| Places {
-        source: source.to_owned(),
-        target: bench.path(format!("change-target-{number}")),
-        state: bench.path(format!("change-state-{number}")),
-    })
-}
-
-/// Brings target and state level with the source, and lets everything reach the disk.
+/// Times how each brings a target level after `change` was done to the source.
 ///
-/// Twice: the second run sees a tree that nobody wrote to since its state was
-/// made, as a daily run does.
-fn settle(bench: &Bench<'_>, contestant: &Contestant) -> Result<(), Error> {
-    contestant.run(&bench.peers)?;
-    contestant.run(&bench.peers)?;
-    rustix::fs::sync();
-    Ok(())
-}
-
-fn tidy(contestants: &[Contestant]) -> Result<(), Error> {
-    contestants
-        .iter()
-        .try_for_each(|it| clear(&it.places.target).and_then(|()| clear(&it.places.state)))
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), Error> {
-    fs::rename(from, to).map_err(Error::io("rename", from))
+/// Every run gets a new copy of the source as its target, and a state that
+/// knows it. `mirror` runs without durability first, which promises what rsync
+/// without `--fsync` does, and then as it is by default.
+fn changed(
+    bench: &mut Bench<'_>,
+    scenario: Scenario,
+    source: &Path,
+    others: impl IntoIterator<Item = (Work, Option<f64>)>,
+    change: impl Fn() -> Result<(), Error>,
+    undo: impl Fn() -> Result<(), Error>,
+) -> Result<(Vec<Contestant>, Vec<&'static str>), Error> {
+    let ours: [&[_]; 2] = [&["--durability", "none"], &["--durability", "batch"]];
+    let ours = ours.map(|options| (Work::Tool(Tool::mirror(options)), None));
+    let (mut contestants, skipped) = lineup(&bench.peers, ours.into_iter().chain(others));
+    let one =
+        |bench: &mut Bench<'_>, turn: Turn, contestant: &Contestant| -> Result<Usage, Error> {
+            bench.make_room(source)?;
+            let (target, state) = (bench.fresh("target"), bench.fresh("state"));
+            let places = Places {
+                source,
+                target,
+                state,
+            };
+            disk::copy(source, &places.target)?;
+            contestant.settle(&bench.peers, &places)?;
+            change()?;
+            let usage = contestant.run(&bench.peers, &places)?;
+            contestant.check(turn, &places)?;
+            undo()?;
+            Ok(usage)
+        };
+    alternate(
+        bench,
+        scenario.name(),
+        bench.settings.rounds,
+        &mut contestants,
+        one,
+    )?;
+    Ok((contestants, skipped))
 }
