@@ -32,28 +32,28 @@ pub enum Scenario {
     CopySmall,
     /// First copy that is on the disk when the program ends.
     CopyDurable,
-    /// A release gives way to the next one.
-    Update,
-    /// The directory that holds everything got another name.
-    Rename,
     /// First copy of a million entries.
     MillionCopy,
     /// Nothing changed in a million entries.
     MillionNoop,
+    /// A release gives way to the next one.
+    Update,
+    /// The directory that holds everything got another name.
+    Rename,
 }
 
 impl Scenario {
-    /// All of them, in the order of the results.
+    /// All of them; those that free many inodes come last.
     pub const ALL: [Self; 9] = [
         Self::NoopKernel,
         Self::NoopSmall,
         Self::CopyKernel,
         Self::CopySmall,
         Self::CopyDurable,
-        Self::Update,
-        Self::Rename,
         Self::MillionCopy,
         Self::MillionNoop,
+        Self::Update,
+        Self::Rename,
     ];
 
     /// The name for `--only`, also that of its section in the results.
@@ -140,6 +140,8 @@ pub struct Settings {
     pub tree: Option<NamedTree>,
     /// Its next release instead of the generated update.
     pub update: Option<NamedTree>,
+    /// Whether to wait five minutes where freed inodes would slow the next run.
+    pub rest: bool,
 }
 
 /// What the scenarios need: settings, programs, a folder to work in, someone to tell.
@@ -153,6 +155,8 @@ pub struct Bench<'a> {
     places: usize,
     /// What may be removed when the disk fills up.
     spent: Vec<PathBuf>,
+    /// Whether many files were deleted or replaced since the last rest.
+    freed_inodes: bool,
 }
 
 impl<'a> Bench<'a> {
@@ -172,6 +176,7 @@ impl<'a> Bench<'a> {
             say,
             places: 0,
             spent: Vec::new(),
+            freed_inodes: false,
         }
     }
 

@@ -64,6 +64,9 @@ struct Arguments {
     /// Where to make the trees (default: the system's temporary folder)
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
+    /// Do not wait five minutes where inodes freed by one run slow the next one on ext4
+    #[arg(long)]
+    no_rest: bool,
     /// Put each table into its section of benches/RESULTS.md
     #[arg(long)]
     write: bool,
@@ -150,6 +153,7 @@ fn settings(arguments: &Arguments) -> Result<Settings, Error> {
         million: arguments.million,
         tree: named(&arguments.tree, &arguments.tree_name)?,
         update: named(&arguments.update, &arguments.update_name)?,
+        rest: !arguments.no_rest,
     })
 }
 

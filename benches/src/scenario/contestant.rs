@@ -150,6 +150,7 @@ pub(super) fn alternate(
     mut one: impl FnMut(&mut Bench<'_>, Turn, &Contestant) -> Result<Usage, Error>,
 ) -> Result<(), Error> {
     for round in 0..rounds {
+        bench.rest();
         for (number, contestant) in contestants.iter_mut().enumerate() {
             let usage = one(bench, Turn { round, number }, contestant)?;
             (bench.say)(&format!(

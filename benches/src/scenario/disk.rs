@@ -58,13 +58,23 @@ impl Bench<'_> {
         if there_is_room || self.spent.is_empty() {
             return Ok(());
         }
-        (self.say)("the disk fills up: removing old targets, then resting five minutes");
-        for path in self.spent.drain(..) {
+        (self.say)("the disk fills up: removing old targets");
+        for path in std::mem::take(&mut self.spent) {
             remove(&path)?;
         }
-        rustix::fs::sync();
-        thread::sleep(REST);
+        self.freed_inodes = true;
+        self.rest();
         Ok(())
+    }
+
+    /// Waits until ext4 has forgotten the inodes that were freed, if any were.
+    pub(super) fn rest(&mut self) {
+        if self.freed_inodes && self.settings.rest {
+            (self.say)("many inodes were freed: resting five minutes");
+            rustix::fs::sync();
+            thread::sleep(REST);
+        }
+        self.freed_inodes = false;
     }
 }
 
