@@ -1,5 +1,5 @@
 use std::{
-    fs,
+    fs::{self, FileType},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
@@ -151,12 +151,9 @@ pub fn release_update(root: &Path, seed: u64) -> Result<Update, Error> {
     let mut rng = Rng::new(seed);
     let text = Text::new(seed);
     let mut update = Update::default();
-    for path in sorted_entries(root)? {
-        if !fs::symlink_metadata(&path)
-            .map_err(Error::io("stat", &path))?
-            .is_file()
-        {
-            continue;
+    each_entry(root, &mut |path, kind| {
+        if !kind.is_file() {
+            return Ok(());
         }
         let beside = |prefix: &str| {
             let mut name = std::ffi::OsString::from(prefix);
@@ -165,11 +162,11 @@ pub fn release_update(root: &Path, seed: u64) -> Result<Update, Error> {
         };
         match rng.below(1000) {
             0 => {
-                fs::remove_file(&path).map_err(Error::io("delete", &path))?;
+                fs::remove_file(path).map_err(Error::io("delete", path))?;
                 update.deleted += 1;
             }
             1 => {
-                fs::rename(&path, beside("renamed-")).map_err(Error::io("rename", &path))?;
+                fs::rename(path, beside("renamed-")).map_err(Error::io("rename", path))?;
                 update.renamed += 1;
             }
             2..=3 => {
@@ -180,21 +177,20 @@ pub fn release_update(root: &Path, seed: u64) -> Result<Update, Error> {
                 update.added += 1;
             }
             4..=53 => {
-                let mut content = fs::read(&path).map_err(Error::io("read", &path))?;
+                let mut content = fs::read(path).map_err(Error::io("read", path))?;
                 edit_lines(&mut content, &text, &mut rng);
-                fs::write(&path, content).map_err(Error::io("write", &path))?;
+                fs::write(path, content).map_err(Error::io("write", path))?;
                 update.edited += 1;
             }
             _ => {}
         }
-    }
+        Ok(())
+    })?;
     let next = Timespec {
         tv_sec: RELEASE + NEXT,
         tv_nsec: 0,
     };
-    for path in sorted_entries(root)?.iter().rev() {
-        set_mtime(path, next)?;
-    }
+    each_entry(root, &mut |path, _| set_mtime(path, next))?;
     set_mtime(root, next)?;
     Ok(update)
 }
@@ -266,13 +262,12 @@ pub fn empty_files(root: &Path, directories: u64, per_directory: u64) -> Result<
     Ok(made)
 }
 
-/// Creates entries under a root and remembers them, so that their times can be set last.
+/// Creates entries under a root and counts them.
 struct Maker<'a> {
     root: &'a Path,
     rng: Rng,
     text: Text,
     made: Made,
-    entries: Vec<PathBuf>,
     content: Vec<u8>,
 }
 
@@ -287,7 +282,6 @@ impl<'a> Maker<'a> {
                 directories: 1,
                 ..Made::default()
             },
-            entries: vec![PathBuf::new()],
             content: Vec::new(),
         })
     }
@@ -298,7 +292,6 @@ impl<'a> Maker<'a> {
         fs::set_permissions(&full, fs::Permissions::from_mode(0o755))
             .map_err(Error::io("chmod", &full))?;
         self.made.directories += 1;
-        self.entries.push(path.to_owned());
         Ok(())
     }
 
@@ -312,7 +305,6 @@ impl<'a> Maker<'a> {
             .map_err(Error::io("chmod", &full))?;
         self.made.files += 1;
         self.made.bytes += size;
-        self.entries.push(path.to_owned());
         Ok(())
     }
 
@@ -320,15 +312,13 @@ impl<'a> Maker<'a> {
         let full = self.root.join(path);
         symlink(target, &full).map_err(Error::io("create", &full))?;
         self.made.symlinks += 1;
-        self.entries.push(path.to_owned());
         Ok(())
     }
 
-    /// Sets every mtime, children before their directory, and says what was made.
+    /// Sets every mtime, last of all, and says what was made.
     fn stamp(mut self, mut at: impl FnMut(&mut Rng) -> Timespec) -> Result<Made, Error> {
-        for path in self.entries.iter().rev() {
-            set_mtime(&self.root.join(path), at(&mut self.rng))?;
-        }
+        each_entry(self.root, &mut |path, _| set_mtime(path, at(&mut self.rng)))?;
+        set_mtime(self.root, at(&mut self.rng))?;
         Ok(self.made)
     }
 }
@@ -341,28 +331,27 @@ fn set_mtime(path: &Path, time: Timespec) -> Result<(), Error> {
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(Error::io("set times of", path))
 }
 
-/// All entries below `root`, each directory before what it holds, names in byte order.
-fn sorted_entries(root: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut found = Vec::new();
-    let mut waiting = vec![root.to_owned()];
-    while let Some(directory) = waiting.pop() {
-        let mut names = fs::read_dir(&directory)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(Error::io("read", &directory))?;
-        names.sort_by_key(fs::DirEntry::file_name);
-        for entry in names {
-            let path = entry.path();
-            if entry
-                .file_type()
-                .map_err(Error::io("stat", &path))?
-                .is_dir()
-            {
-                waiting.push(path.clone());
-            }
-            found.push(path);
+/// Visits everything below `directory`: names in byte order, a directory after what it holds.
+///
+/// One directory's names are in memory at a time: the peak memory of a program
+/// that is measured cannot be read below that of this process.
+fn each_entry(
+    directory: &Path,
+    visit: &mut dyn FnMut(&Path, FileType) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut entries = fs::read_dir(directory)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(Error::io("read", directory))?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        let kind = entry.file_type().map_err(Error::io("stat", &path))?;
+        if kind.is_dir() {
+            each_entry(&path, visit)?;
         }
+        visit(&path, kind)?;
     }
-    Ok(found)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -429,15 +418,15 @@ mod tests {
                     update.added > 0 && update.deleted + update.renamed > 0,
                     "{update:?}"
                 );
-                let entries = sorted_entries(root).unwrap();
-                assert_eq!(
-                    entries.len() as u64,
-                    made.entries() + update.added - update.deleted
-                );
-                for path in entries {
+                let mut left = made.entries() + update.added - update.deleted;
+                each_entry(root, &mut |path, _| {
                     use std::os::unix::fs::MetadataExt;
-                    assert_eq!(fs::symlink_metadata(&path).unwrap().mtime(), RELEASE + NEXT);
-                }
+                    assert_eq!(fs::symlink_metadata(path).unwrap().mtime(), RELEASE + NEXT);
+                    left -= 1;
+                    Ok(())
+                })
+                .unwrap();
+                assert_eq!(left, 0);
             },
         );
     }
