@@ -97,6 +97,9 @@ impl Contestant {
     /// In the first round all of it is read; later the number of entries has to do.
     pub(super) fn check(&self, turn: Turn, places: &Places<'_>) -> Result<(), Error> {
         let Places { source, target, .. } = places;
+        if !target.is_dir() {
+            return Err(self.wrong("there is no target afterwards"));
+        }
         let equal = if turn.round == 0 {
             digest::tree(source)? == digest::tree(target)?
         } else {
