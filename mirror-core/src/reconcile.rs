@@ -15,6 +15,8 @@ pub(crate) mod moves;
 pub(crate) mod relocate;
 pub(crate) mod ties;
 
+use std::sync::Arc;
+
 use crate::entry::{Problem, Side};
 use crate::error::Error;
 use crate::filter::Filter;
@@ -101,9 +103,7 @@ pub fn reconcile(
     let all = Capabilities::all();
     let rules = Rules::new(policy, filter, [&all, &all], base.is_some());
     let blocks = base.map(Tree::blocks).unwrap_or_default();
-    let base_root = base
-        .and_then(|tree| tree.get(&crate::RelPath::root()))
-        .map(record_of);
+    let base_root = base.and_then(|tree| tree.get(&crate::RelPath::root())).map(record_of);
     // What the source hides and the target shows is deleted there.
     let everything = Filter::default();
     let deletes = filter.deletes_excluded() && policy.direction == Direction::Mirror;
@@ -111,7 +111,7 @@ pub fn reconcile(
     let mut items = Spool::new(None);
     let mut sink = |item: Item| items.push(&item).map(drop).map_err(Error::Spool);
     let tally = compare(
-        blocks.into_iter().map(Ok),
+        blocks.into_iter().map(|block| Ok(Arc::new(block))),
         base_root.as_ref(),
         &mut a.listings_through(filter),
         &mut b.listings_through(hidden_on_b),
@@ -126,8 +126,5 @@ pub fn reconcile(
 
 /// A problem at a path, as data for the report.
 pub(crate) fn problem(path: &crate::RelPath, error: impl Into<String>) -> Problem {
-    Problem {
-        path: path.clone(),
-        error: error.into(),
-    }
+    Problem { path: path.clone(), error: error.into() }
 }

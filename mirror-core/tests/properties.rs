@@ -37,19 +37,12 @@ struct Disk {
 
 impl Disk {
     fn new() -> Disk {
-        Disk {
-            entries: BTreeMap::new(),
-            root_mtime: 0,
-            next: 0,
-        }
+        Disk { entries: BTreeMap::new(), root_mtime: 0, next: 0 }
     }
 
     /// A copy whose new inodes and times are not those of any other copy.
     fn fork(&self, offset: u64) -> Disk {
-        Disk {
-            next: offset,
-            ..self.clone()
-        }
+        Disk { next: offset, ..self.clone() }
     }
 
     fn tick(&mut self) -> u64 {
@@ -58,11 +51,7 @@ impl Disk {
     }
 
     fn is_directory(&self, path: &RelPath) -> bool {
-        path.is_root()
-            || self
-                .entries
-                .get(path)
-                .is_some_and(|entry| entry.kind.is_directory())
+        path.is_root() || self.entries.get(path).is_some_and(|entry| entry.kind.is_directory())
     }
 
     fn touch_parent(&mut self, path: &RelPath) {
@@ -82,8 +71,7 @@ impl Disk {
         if !self.is_directory(&parent) && !self.make(&parent, Kind::Directory, 0) {
             return false;
         }
-        self.entries
-            .retain(|candidate, _| !candidate.is_within(path));
+        self.entries.retain(|candidate, _| !candidate.is_within(path));
         self.touch_parent(path);
         true
     }
@@ -124,9 +112,7 @@ impl Disk {
                     0 => i64::from(content % 8),
                     _ => self.tick() as i64,
                 };
-                let kind = Kind::File {
-                    size: text.len() as u64,
-                };
+                let kind = Kind::File { size: text.len() as u64 };
                 let is_file = self.entries.get(path).is_some_and(|e| e.kind.is_file());
                 if !is_file && !self.make(path, kind.clone(), mtime) {
                     return;
@@ -135,10 +121,7 @@ impl Disk {
                 self.change(path, |entry| {
                     entry.kind = kind.clone();
                     entry.digest = digest;
-                    entry.meta.mtime = Timestamp {
-                        seconds: mtime,
-                        nanos: 0,
-                    };
+                    entry.meta.mtime = Timestamp { seconds: mtime, nanos: 0 };
                 });
             }
             Edit::MakeDirectory(path) => {
@@ -165,12 +148,8 @@ impl Disk {
                 if !self.clear(to) {
                     return;
                 }
-                let inside: Vec<RelPath> = self
-                    .entries
-                    .keys()
-                    .filter(|p| p.is_within(from))
-                    .cloned()
-                    .collect();
+                let inside: Vec<RelPath> =
+                    self.entries.keys().filter(|p| p.is_within(from)).cloned().collect();
                 for old in inside {
                     let mut entry = self.entries.remove(&old).unwrap();
                     let rest = &old.as_bytes()[from.as_bytes().len()..];
@@ -271,11 +250,7 @@ fn any_case() -> impl Strategy<Value = Case> {
         let (mut a, mut b) = (disk.fork(10_000), disk.fork(20_000));
         on_a.iter().for_each(|edit| a.edit(edit));
         on_b.iter().for_each(|edit| b.edit(edit));
-        Case {
-            base: (has_base > 0).then(|| disk.tree()),
-            a: a.tree(),
-            b: b.tree(),
-        }
+        Case { base: (has_base > 0).then(|| disk.tree()), a: a.tree(), b: b.tree() }
     })
 }
 
@@ -296,10 +271,7 @@ fn show(tree: &Tree) -> String {
             _ => "|".to_owned(),
         };
         let (inode, mtime) = (entry.identity.inode, entry.meta.mtime.seconds);
-        text.push_str(&format!(
-            "{path}{kind}#{inode}@{mtime}%{:o} ",
-            entry.meta.mode
-        ));
+        text.push_str(&format!("{path}{kind}#{inode}@{mtime}%{:o} ", entry.meta.mode));
     }
     text
 }
@@ -312,11 +284,7 @@ fn explain(case: &Case, plan: &Plan) -> String {
 fn digests<'t>(trees: impl IntoIterator<Item = &'t Tree>) -> HashSet<Digest> {
     let trees = trees.into_iter();
     trees
-        .flat_map(|tree| {
-            tree.iter()
-                .filter_map(|(_, entry)| entry.digest)
-                .collect::<Vec<_>>()
-        })
+        .flat_map(|tree| tree.iter().filter_map(|(_, entry)| entry.digest).collect::<Vec<_>>())
         .collect()
 }
 
@@ -331,17 +299,11 @@ fn carried_out(case: &Case, plan: &Plan, filter: &Filter) -> Model {
 }
 
 fn after(case: &Case, model: &Model) -> Case {
-    Case {
-        base: case.base.clone(),
-        a: model.tree(Side::A),
-        b: model.tree(Side::B),
-    }
+    Case { base: case.base.clone(), a: model.tree(Side::A), b: model.tree(Side::B) }
 }
 
 fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES")
-        .ok()
-        .and_then(|n| n.parse().ok());
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok());
     ProptestConfig {
         cases: cases.unwrap_or(1_000),
         max_shrink_iters: 20_000,

@@ -1,9 +1,10 @@
 //! Reading a manifest: nothing in it is believed before the digest over all of it agrees.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::entry::{Digest, Side};
 use crate::fs::{Fs, Opening, RealFs, read_full_at};
@@ -19,7 +20,7 @@ use crate::staged::check_ours;
 const BUFFER: usize = 1024 * 1024;
 
 /// How much is read to get at one block; most are shorter.
-const GUESS: usize = 16 * 1024;
+const GUESS: usize = 4 * 1024;
 
 /// The length in front of a block.
 const PREFIX: usize = 4;
@@ -59,6 +60,9 @@ impl From<io::Error> for Rejected {
     }
 }
 
+/// How many decoded blocks wait for another reader at most.
+const SHARED_LIMIT: usize = 8192;
+
 /// What both sides of a mirror agreed on at one time, in a file that never changes.
 ///
 /// It is read as it is needed, so that the manifest of a million entries takes little memory.
@@ -72,6 +76,8 @@ pub struct Manifest {
     index: Vec<(u64, u64)>,
     records: u64,
     root_digest: Digest,
+    /// Blocks that one reader has decoded and another is about to ask for, by their offset.
+    shared: Mutex<HashMap<u64, Arc<Block>>>,
 }
 
 impl fmt::Debug for Manifest {
@@ -122,10 +128,8 @@ impl Manifest {
         if found != VERSION {
             return Err(Rejected::Version { found });
         }
-        let Some(trailer_at) = status
-            .size
-            .checked_sub(TRAILER as u64)
-            .filter(|&at| at >= PREAMBLE as u64)
+        let Some(trailer_at) =
+            status.size.checked_sub(TRAILER as u64).filter(|&at| at >= PREAMBLE as u64)
         else {
             return Err(Rejected::Truncated);
         };
@@ -137,11 +141,7 @@ impl Manifest {
         let fits = index_length.and_then(|length| index_at.checked_add(length)) == Some(trailer_at);
         if digest_of(&*fs, &file, status.size - 32)? != whole {
             // Numbers that do not fit the length are not a trailer but what comes before one.
-            return Err(if fits {
-                Rejected::Corrupt
-            } else {
-                Rejected::Truncated
-            });
+            return Err(if fits { Rejected::Corrupt } else { Rejected::Truncated });
         }
 
         let header_length = usize::try_from(header_length).unwrap_or(usize::MAX);
@@ -167,6 +167,7 @@ impl Manifest {
             index,
             records,
             root_digest,
+            shared: Mutex::default(),
         })
     }
 
@@ -191,20 +192,31 @@ impl Manifest {
     /// # Errors
     /// An item is an error when the file cannot be read any more.
     pub fn blocks(&self) -> impl Iterator<Item = io::Result<Block>> + '_ {
-        Blocks {
-            manifest: self,
-            position: self.blocks.0,
-            buffer: Vec::new(),
-            at: 0,
-        }
+        let mut blocks = Blocks::new(self);
+        std::iter::from_fn(move || blocks.next_with(|_, bytes| codec::decode(bytes)))
+    }
+
+    /// All blocks in order, taking over those that [`block`](Self::block) has decoded meanwhile.
+    pub(crate) fn shared_blocks(&self) -> impl Iterator<Item = io::Result<Arc<Block>>> + '_ {
+        let mut blocks = Blocks::new(self);
+        std::iter::from_fn(move || {
+            blocks.next_with(|offset, bytes| match self.shared().remove(&offset) {
+                Some(block) => Ok(block),
+                None => codec::decode(bytes).map(Arc::new),
+            })
+        })
+    }
+
+    fn shared(&self) -> MutexGuard<'_, HashMap<u64, Arc<Block>>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The block of `directory`, if there is one.
     ///
     /// # Errors
     /// What the kernel says when the file cannot be read.
-    pub fn block(&self, directory: &RelPath) -> io::Result<Option<Block>> {
-        self.find(path_key(directory), |_, found| found == directory)
+    pub fn block(&self, directory: &RelPath) -> io::Result<Option<Arc<Block>>> {
+        self.find(path_key(directory), |_, found| found == directory, Some(directory))
     }
 
     /// The block of the directory that had this inode on `side`, wherever it was then.
@@ -216,11 +228,13 @@ impl Manifest {
         side: Side,
         device: u64,
         inode: u64,
-    ) -> io::Result<Option<Block>> {
+    ) -> io::Result<Option<Arc<Block>>> {
         let place: Place = (device, inode);
-        self.find(place_key(side, place), |prelude, _| {
-            prelude.places[side as usize] == Some(place)
-        })
+        self.find(
+            place_key(side, place),
+            |prelude, _| prelude.places[side as usize] == Some(place),
+            None,
+        )
     }
 
     /// The first block under `key` that `is_sought`; others have the same key by chance.
@@ -228,16 +242,30 @@ impl Manifest {
         &self,
         key: u64,
         is_sought: impl Fn(&Prelude, &RelPath) -> bool,
-    ) -> io::Result<Option<Block>> {
+        by_path: Option<&RelPath>,
+    ) -> io::Result<Option<Arc<Block>>> {
         let first = self.index.partition_point(|&(other, _)| other < key);
         for &(other, offset) in &self.index[first..] {
             if other != key {
                 break;
             }
+            // Only a path tells of a decoded block whether it is the one.
+            if let Some(path) = by_path {
+                let shared = self.shared().get(&offset).cloned();
+                if let Some(block) = shared.filter(|block| block.directory == *path) {
+                    return Ok(Some(block));
+                }
+            }
             let bytes = self.block_at(offset)?;
             let (prelude, directory) = codec::decode_prelude(&bytes[PREFIX..]).map_err(damaged)?;
             if is_sought(&prelude, &directory) {
-                return codec::decode(&bytes[PREFIX..]).map(Some).map_err(damaged);
+                let block = codec::decode(&bytes[PREFIX..]).map(Arc::new).map_err(damaged)?;
+                let mut shared = self.shared();
+                if shared.len() >= SHARED_LIMIT {
+                    shared.clear();
+                }
+                shared.insert(offset, block.clone());
+                return Ok(Some(block));
             }
         }
         Ok(None)
@@ -349,35 +377,42 @@ impl Blocks<'_> {
         self.at = 0;
         let more = left.min(BUFFER.max(length - held));
         self.buffer.resize(held + more, 0);
-        self.manifest
-            .read(&mut self.buffer[held..], self.position)?;
+        self.manifest.read(&mut self.buffer[held..], self.position)?;
         self.position += more as u64;
         Ok(())
     }
 
-    fn read(&mut self) -> io::Result<Block> {
+    fn new(manifest: &Manifest) -> Blocks<'_> {
+        Blocks { manifest, position: manifest.blocks.0, buffer: Vec::new(), at: 0 }
+    }
+
+    fn read<T>(
+        &mut self,
+        decode: impl FnOnce(u64, &[u8]) -> Result<T, codec::Malformed>,
+    ) -> io::Result<T> {
         self.fill(PREFIX)?;
         let left = self.manifest.blocks.1 - self.position;
         let held = self.buffer.len() - self.at;
-        let left = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .saturating_add(held);
+        let left = usize::try_from(left).unwrap_or(usize::MAX).saturating_add(held);
         let whole = whole_length(&self.buffer[self.at..], left)?;
         self.fill(whole)?;
-        let block = codec::decode(&self.buffer[self.at + PREFIX..self.at + whole]);
+        let offset = self.position - (self.buffer.len() - self.at) as u64;
+        let block = decode(offset, &self.buffer[self.at + PREFIX..self.at + whole]);
         self.at += whole;
         block.map_err(damaged)
     }
 }
 
-impl Iterator for Blocks<'_> {
-    type Item = io::Result<Block>;
-
-    fn next(&mut self) -> Option<io::Result<Block>> {
+impl Blocks<'_> {
+    /// The next block as `decode` reads it from its offset and bytes.
+    fn next_with<T>(
+        &mut self,
+        decode: impl FnOnce(u64, &[u8]) -> Result<T, codec::Malformed>,
+    ) -> Option<io::Result<T>> {
         if self.at == self.buffer.len() && self.position >= self.manifest.blocks.1 {
             return None;
         }
-        let block = self.read();
+        let block = self.read(decode);
         if block.is_err() {
             self.position = self.manifest.blocks.1;
             self.buffer.clear();
@@ -502,14 +537,8 @@ mod tests {
         tree[0].records.retain(|record| !record.kind.is_directory());
         folder.write(&tree);
         let manifest = folder.open().unwrap();
-        assert_eq!(
-            manifest.block(&tree[1].directory).unwrap().as_ref(),
-            Some(&tree[1])
-        );
-        assert_eq!(
-            manifest.block_of_directory(Side::A, 64769, 1002).unwrap(),
-            None
-        );
+        assert_eq!(manifest.block(&tree[1].directory).unwrap().as_ref(), Some(&tree[1]));
+        assert_eq!(manifest.block_of_directory(Side::A, 64769, 1002).unwrap(), None);
     }
 
     #[test]
@@ -519,16 +548,10 @@ mod tests {
         let whole = fs::read(folder.path()).unwrap();
         for length in 0..whole.len() {
             let rejected = folder.put(&whole[..length]);
-            assert!(
-                matches!(rejected, Rejected::Truncated),
-                "{length}: {rejected:?}"
-            );
+            assert!(matches!(rejected, Rejected::Truncated), "{length}: {rejected:?}");
         }
         let longer = [&*whole, b"\n"].concat();
-        assert!(matches!(
-            folder.put(&longer),
-            Rejected::Truncated | Rejected::Corrupt
-        ));
+        assert!(matches!(folder.put(&longer), Rejected::Truncated | Rejected::Corrupt));
     }
 
     #[test]
@@ -556,15 +579,9 @@ mod tests {
         let folder = Folder::new();
         let said = |rejected: Rejected| rejected.to_string();
         assert_eq!(said(folder.open().unwrap_err()), "it does not exist");
-        assert_eq!(
-            said(folder.put(b"PK\x03\x04 and so on")),
-            "it is not a manifest"
-        );
+        assert_eq!(said(folder.put(b"PK\x03\x04 and so on")), "it is not a manifest");
         let newer = [&MAGIC[..], &2u32.to_le_bytes(), b"another format"].concat();
-        assert_eq!(
-            said(folder.put(&newer)),
-            "it has format 2 and this program knows format 1"
-        );
+        assert_eq!(said(folder.put(&newer)), "it has format 2 and this program knows format 1");
         fs::remove_file(folder.path()).unwrap();
         fs::create_dir(folder.path()).unwrap();
         assert_eq!(said(folder.open().unwrap_err()), "it is not a regular file");
@@ -636,10 +653,7 @@ mod tests {
             fs::write(&golden, &written).unwrap();
         }
         let kept = fs::read(&golden).unwrap();
-        assert!(
-            written == kept,
-            "the format changed: raise VERSION, then UPDATE_GOLDEN=1"
-        );
+        assert!(written == kept, "the format changed: raise VERSION, then UPDATE_GOLDEN=1");
         fs::write(folder.path(), kept).unwrap();
         assert_eq!(all(&folder.open().unwrap()), tree);
     }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -55,9 +56,7 @@ pub(crate) struct Relocated {
 impl Diff {
     /// Whether both sides are the very versions that the base remembers.
     pub(crate) fn is_known(&self) -> bool {
-        [Side::A, Side::B]
-            .iter()
-            .all(|&side| is_known(self.on(side), self.base.as_ref(), side))
+        [Side::A, Side::B].iter().all(|&side| is_known(self.on(side), self.base.as_ref(), side))
     }
 
     pub(crate) fn on(&self, side: Side) -> Option<&Entry> {
@@ -87,11 +86,7 @@ pub(crate) enum Item {
     /// A directory on one side that holds something which stays, so that it has to stay too.
     Holds { path: RelPath, side: Side },
     /// A path whose entry on `target` moves away with the directory it is in.
-    MovedAway {
-        path: RelPath,
-        target: Side,
-        is_top: bool,
-    },
+    MovedAway { path: RelPath, target: Side, is_top: bool },
     /// Something an interrupted run left.
     Litter { path: RelPath, side: Side },
 }
@@ -128,7 +123,7 @@ pub(crate) struct Tally {
 
 /// Streams all three and hands on what is worth a decision.
 pub(crate) fn compare(
-    base: impl Iterator<Item = io::Result<Block>>,
+    base: impl Iterator<Item = io::Result<Arc<Block>>>,
     base_root: Option<&Record>,
     a: &mut dyn Listings,
     b: &mut dyn Listings,
@@ -143,23 +138,14 @@ pub(crate) fn compare(
         sink,
     };
     let roots = (a.root().clone(), b.root().clone());
-    comparison.meet(
-        RelPath::root(),
-        Some(roots.0),
-        Some(roots.1),
-        base_root.cloned(),
-    )?;
+    comparison.meet(RelPath::root(), Some(roots.0), Some(roots.1), base_root.cloned())?;
     comparison.tally.entries = [0, 0];
     comparison.tally.unchanged = 0;
 
     let mut base = InOrder::new(base.map(|block| block.map_err(Error::Spool)));
     let (mut a, mut b) = (InOrder::new(a), InOrder::new(b));
     loop {
-        let heads = [
-            base.next_directory()?,
-            a.next_directory()?,
-            b.next_directory()?,
-        ];
+        let heads = [base.next_directory()?, a.next_directory()?, b.next_directory()?];
         let Some(directory) = heads.into_iter().flatten().min().cloned() else {
             break;
         };
@@ -184,7 +170,7 @@ impl Comparison<'_, '_> {
     fn directory(
         &mut self,
         directory: RelPath,
-        block: Option<Block>,
+        block: Option<Arc<Block>>,
         listings: [Option<Listing>; 2],
     ) -> Result<(), Error> {
         let mut doubted = [false; 2];
@@ -201,10 +187,7 @@ impl Comparison<'_, '_> {
                 doubtful.push(directory.clone());
             }
             if listing.incomplete || listing.hides_excluded || listing.other_mount {
-                (self.sink)(Item::Holds {
-                    path: directory.clone(),
-                    side,
-                })?;
+                (self.sink)(Item::Holds { path: directory.clone(), side })?;
             }
             other_mount |= side == Side::B && listing.other_mount;
             self.tally.entries[side as usize] += listing.entries.len() as u64;
@@ -223,13 +206,14 @@ impl Comparison<'_, '_> {
         let [a, b] = listings.map(|listing| listing.map(|l| l.entries).unwrap_or_default());
         let mut a = a.into_iter().peekable();
         let mut b = b.into_iter().peekable();
-        let mut records = block
-            .map(|block| block.records)
-            .unwrap_or_default()
-            .into_iter()
-            .peekable();
+        let records = block.as_ref().map_or(&[][..], |block| &block.records);
+        let mut records = records.iter().peekable();
         let mut inside = self.directories.remove(&directory);
         loop {
+            while self.is_settled(a.peek(), b.peek(), records.peek().copied()) {
+                (a.next(), b.next(), records.next());
+                self.tally.unchanged += 1;
+            }
             let heads = [
                 a.peek().map(|entry| &entry.name),
                 b.peek().map(|entry| &entry.name),
@@ -240,7 +224,7 @@ impl Comparison<'_, '_> {
             };
             let a = a.next_if(|entry| entry.name == name);
             let b = b.next_if(|entry| entry.name == name);
-            let record = records.next_if(|record| record.name == name);
+            let record = records.next_if(|record| record.name == name).cloned();
             let missing = [a.is_none(), b.is_none()];
             if (0..2).any(|side| missing[side] && doubted[side]) {
                 self.stand_off(&directory, &name, a.or(b).as_ref(), doubted, missing)?;
@@ -260,6 +244,22 @@ impl Comparison<'_, '_> {
         }
     }
 
+    /// Whether three entries of one name are what both sides agreed on, so that nothing more has to
+    /// be asked. Nearly all are.
+    fn is_settled(&self, a: Option<&Entry>, b: Option<&Entry>, record: Option<&Record>) -> bool {
+        let (Some(a), Some(b), Some(record)) = (a, b, record) else {
+            return false;
+        };
+        self.rules.policy.compare == Compare::Quick
+            && a.name == b.name
+            && a.name == record.name
+            && a.identity.links == 1
+            && b.identity.links == 1
+            && !a.kind.is_directory()
+            && is_known(Some(a), Some(record), Side::A)
+            && is_known(Some(b), Some(record), Side::B)
+    }
+
     /// A path that may exist on a side which could not be read: it is left as it is, and so is
     /// every directory above it.
     fn stand_off(
@@ -276,10 +276,7 @@ impl Comparison<'_, '_> {
         self.tally.skipped += 1;
         for side in [Side::A, Side::B] {
             if !missing[side as usize] {
-                (self.sink)(Item::Holds {
-                    path: directory.clone(),
-                    side,
-                })?;
+                (self.sink)(Item::Holds { path: directory.clone(), side })?;
             }
         }
         if seen.is_some_and(|entry| entry.kind.is_directory()) {
@@ -312,8 +309,7 @@ impl Comparison<'_, '_> {
             // Its other names may have changed, by directories that were renamed above them.
             let linked = !a.kind.is_directory() && (a.identity.links > 1 || b.identity.links > 1);
             if a.kind.is_directory() && b.kind.is_directory() && same {
-                self.directories
-                    .insert(path.clone(), (a.clone(), b.clone()));
+                self.directories.insert(path.clone(), (a.clone(), b.clone()));
             }
             if same && !linked && (known || !self.rules.remember) {
                 self.tally.unchanged += 1;
@@ -329,15 +325,7 @@ impl Comparison<'_, '_> {
             (Some(a), Some(b)) => content(a, b, record.as_ref(), self.rules.policy.compare),
             _ => Content::Different,
         };
-        let diff = Diff {
-            path,
-            a,
-            b,
-            base: record,
-            content,
-            protected,
-            relocated: None,
-        };
+        let diff = Diff { path, a, b, base: record, content, protected, relocated: None };
         Some(Item::Diff(Box::new(diff)))
     }
 

@@ -54,11 +54,7 @@ pub(crate) fn decide(
         *moves.on_mut(side) = moves::find(items, rules, &contested, side, read)?;
     }
     let links = links::find(items, rules, &contested)?;
-    let ledger = Ledger {
-        items: Spool::new(folder),
-        touched: BTreeMap::new(),
-        root: None,
-    };
+    let ledger = Ledger { items: Spool::new(folder), touched: BTreeMap::new(), root: None };
     let mut decider = Decider {
         rules,
         plan,
@@ -108,11 +104,7 @@ impl Decider<'_, '_> {
                     self.step(side, Op::Sweep { path })?;
                 }
             }
-            Item::MovedAway {
-                path,
-                target,
-                is_top,
-            } => {
+            Item::MovedAway { path, target, is_top } => {
                 if is_top {
                     self.touch(target, &path);
                 }
@@ -127,17 +119,8 @@ impl Decider<'_, '_> {
         let choice = self.chooser.choose(&diff);
         let entries = [&diff.a, &diff.b].into_iter().flatten();
         if entries.into_iter().any(|entry| entry.kind.is_directory()) {
-            let entries = Pair {
-                a: diff.a.clone(),
-                b: diff.b.clone(),
-            };
-            self.pending.insert(
-                diff.path.clone(),
-                Pending {
-                    entries,
-                    ..Pending::default()
-                },
-            );
+            let entries = Pair { a: diff.a.clone(), b: diff.b.clone() };
+            self.pending.insert(diff.path.clone(), Pending { entries, ..Pending::default() });
         }
         self.move_directory(&diff)?;
         match choice {
@@ -253,11 +236,7 @@ impl Decider<'_, '_> {
         {
             let members = std::mem::take(&mut group.to_link);
             if !members.is_empty() {
-                let op = Op::Link {
-                    leader,
-                    members,
-                    keep_old: group.keep_old,
-                };
+                let op = Op::Link { leader, members, keep_old: group.keep_old };
                 self.plan.push(id, side, op).map_err(Error::Spool)?;
             }
         }
@@ -286,10 +265,7 @@ impl Decider<'_, '_> {
         self.touch(side, &diff.path);
         if wanted.kind.is_directory() {
             let meta = self.rules.onto(side).meta(&wanted.meta);
-            let op = Op::MakeDirectory {
-                path: diff.path.clone(),
-                meta: meta.clone(),
-            };
+            let op = Op::MakeDirectory { path: diff.path.clone(), meta: meta.clone() };
             self.step(side, op)?;
             self.need(side, 4096, 1);
             let done = self.settle_later(side, &diff.path, meta, false);
@@ -315,10 +291,7 @@ impl Decider<'_, '_> {
             self.keep(&path, side.other());
             self.touch(side, &path);
             let meta = self.rules.onto(side).meta(&entry.meta);
-            let op = Op::MakeDirectory {
-                path: path.clone(),
-                meta: meta.clone(),
-            };
+            let op = Op::MakeDirectory { path: path.clone(), meta: meta.clone() };
             self.step(side, op)?;
             self.need(side, 4096, 1);
             self.settle_later(side, &path, meta, false);
@@ -353,12 +326,7 @@ impl Decider<'_, '_> {
                 let path = diff.path.clone();
                 self.step(
                     side,
-                    Op::ReplaceWithDirectory {
-                        path,
-                        meta: meta.clone(),
-                        expected,
-                        keep_old,
-                    },
+                    Op::ReplaceWithDirectory { path, meta: meta.clone(), expected, keep_old },
                 )?;
                 self.need(side, 4096, 1);
                 let done = self.settle_later(side, &diff.path, meta, false);
@@ -368,14 +336,7 @@ impl Decider<'_, '_> {
                 self.hold(&diff.path.parent());
                 let (path, kind, source) =
                     (diff.path.clone(), wanted.kind.clone(), wanted.identity);
-                let op = Op::ReplaceDirectory {
-                    path,
-                    kind,
-                    meta,
-                    source,
-                    expected,
-                    leader: None,
-                };
+                let op = Op::ReplaceDirectory { path, kind, meta, source, expected, leader: None };
                 let id = self.plan.reserve();
                 let links = &self.links.on(side);
                 let group = links.roles.get(&diff.path).map(|role| role.group());
@@ -399,14 +360,7 @@ impl Decider<'_, '_> {
                 let mut done = None;
                 if !meets && !matches!(role, Some(Role::Member { .. })) {
                     let path = diff.path.clone();
-                    done = Some(self.step(
-                        side,
-                        Op::SetMeta {
-                            path,
-                            meta,
-                            expected,
-                        },
-                    )?);
+                    done = Some(self.step(side, Op::SetMeta { path, meta, expected })?);
                 }
                 if let Some(role) = role {
                     done = self.link(side, diff, role, done)?;
@@ -485,11 +439,7 @@ impl Decider<'_, '_> {
         }
         let id = self.plan.reserve();
         let (path, expected) = (diff.path.clone(), Expected::of(here));
-        let op = Op::Remove {
-            path,
-            expected,
-            keep_old: keep_old && !here.kind.is_directory(),
-        };
+        let op = Op::Remove { path, expected, keep_old: keep_old && !here.kind.is_directory() };
         match self.pending.get_mut(&diff.path) {
             Some(pending) if here.kind.is_directory() => pending.removal = Some((id, side, op)),
             _ => self.plan.push(id, side, op).map_err(Error::Spool)?,
@@ -502,11 +452,7 @@ impl Decider<'_, '_> {
         let mut path = path.clone();
         loop {
             if let Some(pending) = self.pending.get_mut(&path) {
-                if pending
-                    .removal
-                    .as_ref()
-                    .is_some_and(|(_, from, _)| *from == side)
-                {
+                if pending.removal.as_ref().is_some_and(|(_, from, _)| *from == side) {
                     pending.kept = true;
                 }
             }
@@ -523,14 +469,8 @@ impl Decider<'_, '_> {
             return;
         }
         if let Some((inside, a, b)) = self.inside.as_ref().filter(|(p, ..)| p == directory) {
-            let entries = Pair {
-                a: Some(a.clone()),
-                b: Some(b.clone()),
-            };
-            let pending = Pending {
-                entries,
-                ..Pending::default()
-            };
+            let entries = Pair { a: Some(a.clone()), b: Some(b.clone()) };
+            let pending = Pending { entries, ..Pending::default() };
             self.pending.insert(inside.clone(), pending);
         }
     }
@@ -589,11 +529,7 @@ impl Decider<'_, '_> {
         let through: Vec<RelPath> = match next {
             Some(next) => {
                 let before = self.pending.range(..next.clone());
-                before
-                    .map(|(path, _)| path)
-                    .filter(|path| !next.is_within(path))
-                    .cloned()
-                    .collect()
+                before.map(|(path, _)| path).filter(|path| !next.is_within(path)).cloned().collect()
             }
             None => self.pending.keys().cloned().collect(),
         };
@@ -615,11 +551,7 @@ impl Decider<'_, '_> {
             }
             for side in [Side::A, Side::B] {
                 if let Some((id, meta, differs)) = pending.settle.on(side).clone() {
-                    let op = Op::Settle {
-                        path: path.clone(),
-                        meta,
-                        differs,
-                    };
+                    let op = Op::Settle { path: path.clone(), meta, differs };
                     self.plan.push(id, side, op).map_err(Error::Spool)?;
                 }
             }
@@ -673,19 +605,9 @@ impl Decider<'_, '_> {
         if !self.rules.remember {
             return Ok(());
         }
-        let item = LedgerItem {
-            path,
-            record: None,
-            target: Side::B,
-            done,
-            content: None,
-            requires: None,
-        };
-        self.ledger
-            .items
-            .push(&item)
-            .map(drop)
-            .map_err(Error::Spool)
+        let item =
+            LedgerItem { path, record: None, target: Side::B, done, content: None, requires: None };
+        self.ledger.items.push(&item).map(drop).map_err(Error::Spool)
     }
 
     fn remember(
@@ -706,18 +628,12 @@ impl Decider<'_, '_> {
         if diff.relocated.is_some() {
             item.requires = self.moved_with(&diff.path);
         }
-        self.ledger
-            .items
-            .push(&item)
-            .map(drop)
-            .map_err(Error::Spool)
+        self.ledger.items.push(&item).map(drop).map_err(Error::Spool)
     }
 
     fn moved_with(&self, path: &RelPath) -> Option<u32> {
         let before = self.moved_directories.range(..=path.clone()).next_back();
-        before
-            .filter(|(top, _)| path.is_within(top))
-            .map(|(_, id)| *id)
+        before.filter(|(top, _)| path.is_within(top)).map(|(_, id)| *id)
     }
 
     /// What to remember of a path: the source's entry, and the target's as it is or as the step
@@ -754,13 +670,6 @@ impl Decider<'_, '_> {
                 identity,
             })
         });
-        LedgerItem {
-            path: diff.path.clone(),
-            record,
-            target,
-            done,
-            content,
-            requires: None,
-        }
+        LedgerItem { path: diff.path.clone(), record, target, done, content, requires: None }
     }
 }

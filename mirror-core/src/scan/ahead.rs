@@ -18,6 +18,10 @@ use crate::path::RelPath;
 /// How many entries may lie read and not consumed.
 const AHEAD: usize = 20_000;
 
+/// How many entries have to lie ready before a consumer that waits is woken: waking it for each
+/// directory would cost as much as reading one.
+const WAKE: usize = 1_000;
+
 enum Cell {
     Waiting,
     Reading,
@@ -36,6 +40,9 @@ struct Queue {
     /// Entries that lie read and not consumed.
     ahead: usize,
     stopped: bool,
+    /// Workers that wait for something to read.
+    idle: usize,
+    consumer_waits: bool,
 }
 
 struct Shared {
@@ -57,24 +64,19 @@ impl Shared {
     /// Reads a directory and offers those in it to the workers.
     fn read(&self, node: &Node) -> (Listing, Vec<Arc<Node>>) {
         let listing = directory::list(&self.context, node.path.clone());
-        let directories = listing
-            .entries
-            .iter()
-            .filter(|entry| entry.kind == Kind::Directory);
+        let directories = listing.entries.iter().filter(|entry| entry.kind == Kind::Directory);
         let children: Vec<Arc<Node>> = directories
             .map(|entry| {
                 let path = node.path.join_unchecked(&entry.name);
-                Arc::new(Node {
-                    path,
-                    cell: Mutex::new(Cell::Waiting),
-                })
+                Arc::new(Node { path, cell: Mutex::new(Cell::Waiting) })
             })
             .collect();
         if !children.is_empty() {
-            lock(&self.queue)
-                .unread
-                .extend(children.iter().rev().cloned());
-            self.work.notify_all();
+            let mut queue = lock(&self.queue);
+            queue.unread.extend(children.iter().rev().cloned());
+            if queue.idle > 0 {
+                self.work.notify_all();
+            }
         }
         (listing, children)
     }
@@ -92,10 +94,11 @@ impl Shared {
                         Some(node) => queue.unread.push(node),
                         None => {}
                     }
-                    queue = self
-                        .work
-                        .wait(queue)
-                        .unwrap_or_else(PoisonError::into_inner);
+                    // Nobody else might tell the consumer that there is no more to come.
+                    self.wake_consumer(&mut queue);
+                    queue.idle += 1;
+                    queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    queue.idle -= 1;
                 }
             };
             {
@@ -109,7 +112,14 @@ impl Shared {
             let mut queue = lock(&self.queue);
             queue.ahead += listing.entries.len();
             *lock(&node.cell) = Cell::Done(listing, children);
-            drop(queue);
+            if queue.ahead >= WAKE {
+                self.wake_consumer(&mut queue);
+            }
+        }
+    }
+
+    fn wake_consumer(&self, queue: &mut Queue) {
+        if mem::take(&mut queue.consumer_waits) {
             self.done.notify_all();
         }
     }
@@ -125,22 +135,14 @@ pub(super) struct Ahead {
 
 impl fmt::Debug for Ahead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ahead")
-            .field("workers", &self.workers.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Ahead").field("workers", &self.workers.len()).finish_non_exhaustive()
     }
 }
 
 impl Ahead {
     pub(super) fn start(context: Context, threads: usize) -> Ahead {
-        let root = Arc::new(Node {
-            path: RelPath::root(),
-            cell: Mutex::new(Cell::Waiting),
-        });
-        let queue = Queue {
-            unread: vec![root.clone()],
-            ..Queue::default()
-        };
+        let root = Arc::new(Node { path: RelPath::root(), cell: Mutex::new(Cell::Waiting) });
+        let queue = Queue { unread: vec![root.clone()], ..Queue::default() };
         let shared = Arc::new(Shared {
             context,
             queue: Mutex::new(queue),
@@ -150,16 +152,9 @@ impl Ahead {
         let workers = (0..threads).filter_map(|_| {
             let shared = shared.clone();
             // Without a thread the consumer reads everything itself.
-            thread::Builder::new()
-                .name("scan".to_owned())
-                .spawn(move || shared.work())
-                .ok()
+            thread::Builder::new().name("scan".to_owned()).spawn(move || shared.work()).ok()
         });
-        Ahead {
-            workers: workers.collect(),
-            shared: shared.clone(),
-            stack: vec![root],
-        }
+        Ahead { workers: workers.collect(), shared: shared.clone(), stack: vec![root] }
     }
 
     /// Takes what a worker has read or is reading; None when it falls to the caller.
@@ -171,18 +166,16 @@ impl Ahead {
                 Cell::Waiting | Cell::Taken => return None,
                 Cell::Done(listing, children) => {
                     queue.ahead -= listing.entries.len();
-                    drop(queue);
-                    self.shared.work.notify_all();
+                    if queue.idle > 0 && queue.ahead < AHEAD / 2 {
+                        self.shared.work.notify_all();
+                    }
                     return Some((listing, children));
                 }
                 Cell::Reading => *cell = Cell::Reading,
             }
             drop(cell);
-            queue = self
-                .shared
-                .done
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
+            queue.consumer_waits = true;
+            queue = self.shared.done.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -192,9 +185,8 @@ impl Iterator for Ahead {
 
     fn next(&mut self) -> Option<Listing> {
         let node = self.stack.pop()?;
-        let (listing, children) = self
-            .await_worker(&node)
-            .unwrap_or_else(|| self.shared.read(&node));
+        let (listing, children) =
+            self.await_worker(&node).unwrap_or_else(|| self.shared.read(&node));
         self.stack.extend(children.into_iter().rev());
         Some(listing)
     }
