@@ -229,6 +229,7 @@ fn both_ways(diff: &Diff, rules: &Rules<'_>) -> Choice {
         diff.on(side)
             .is_some_and(|e| has_changed(e, record, side, rules))
     };
+    let is_version = |entry, side| is_known(Some(entry), Some(record), side);
     match (&diff.a, &diff.b) {
         (Some(_), None) if changed(Side::A) => conflict(diff, ConflictKind::DeletedOnB, rules),
         (None, Some(_)) if changed(Side::B) => conflict(diff, ConflictKind::DeletedOnA, rules),
@@ -246,6 +247,14 @@ fn both_ways(diff: &Diff, rules: &Rules<'_>) -> Choice {
                     (true, false) => Choice::Onto(Side::A),
                     _ => Choice::Onto(Side::B),
                 }
+            }
+            // They differ, and what a side's entry is says nothing: the one that is another
+            // version than the base remembers has changed.
+            (false, false) if is_version(b, Side::B) && !is_version(a, Side::A) => {
+                Choice::Onto(Side::B)
+            }
+            (false, false) if is_version(a, Side::A) && !is_version(b, Side::B) => {
+                Choice::Onto(Side::A)
             }
             _ => conflict(diff, ConflictKind::BothChanged, rules),
         },

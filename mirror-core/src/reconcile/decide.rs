@@ -68,6 +68,7 @@ pub(crate) fn decide(
         pending: BTreeMap::new(),
         inside: None,
         chooser: Chooser::new(rules, &contested),
+        moving: BTreeMap::new(),
         moved_directories: BTreeMap::new(),
         replaced_bytes: [0, 0],
     };
@@ -89,6 +90,8 @@ struct Decider<'a, 'r> {
     /// The directory that the current items are in, where both sides have it alike.
     inside: Option<(RelPath, Entry, Entry)>,
     chooser: Chooser<'a, 'r>,
+    /// The steps that move directories, by where they are and where they will be.
+    moving: BTreeMap<RelPath, u32>,
     moved_directories: BTreeMap<RelPath, u32>,
     replaced_bytes: [u64; 2],
 }
@@ -116,7 +119,8 @@ impl Decider<'_, '_> {
                 if is_top {
                     self.touch(target, &path);
                 }
-                self.forget(path, None)?;
+                let id = self.move_with(&path, is_top);
+                self.forget(path, id)?;
             }
             Item::Diff(diff) => self.diff(*diff)?,
         }
@@ -182,9 +186,12 @@ impl Decider<'_, '_> {
             to: diff.path.clone(),
             expected: Expected::of(entry),
         };
-        let id = self.step(side, op)?;
+        let id = self.move_with(&relocated.from, true);
+        if let Some(id) = id {
+            self.plan.push(id, side, op).map_err(Error::Spool)?;
+            self.moved_directories.insert(diff.path.clone(), id);
+        }
         self.touch(side, &diff.path);
-        self.moved_directories.insert(diff.path.clone(), id);
         Ok(())
     }
 
@@ -196,7 +203,21 @@ impl Decider<'_, '_> {
                 self.keep(&diff.path, side);
             }
         }
-        Ok(())
+        match &diff.base {
+            // Its ancestor goes with the directory it is in, or it would be one of nothing.
+            Some(record) if diff.relocated.is_some() && self.rules.remember => {
+                let item = LedgerItem {
+                    path: diff.path.clone(),
+                    record: Some(Box::new(record.clone())),
+                    target: Side::B,
+                    done: None,
+                    content: None,
+                    requires: self.moved_with(&diff.path),
+                };
+                self.note(&item)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Both sides are equal: there is nothing to do but to remember it, and perhaps to link it.
@@ -379,7 +400,7 @@ impl Decider<'_, '_> {
                 let id = self.plan.reserve();
                 let links = &self.links.on(side);
                 let group = links.roles.get(&diff.path).map(|role| role.group());
-                if group.is_none_or(|group| links.groups[group].leader.is_none()) {
+                if group.is_none_or(|group| links.groups[group].stands.is_none()) {
                     self.copies(side, wanted, false);
                 }
                 if let Some(pending) = self.pending.get_mut(&diff.path) {
@@ -633,8 +654,8 @@ impl Decider<'_, '_> {
             return;
         };
         let group = &mut self.links.on_mut(side).groups[group];
-        leader.clone_from(&group.leader);
-        group.leader.get_or_insert_with(|| path.clone());
+        leader.clone_from(&group.stands);
+        group.stands.get_or_insert_with(|| path.clone());
     }
 
     fn step(&mut self, side: Side, op: Op) -> Result<u32, Error> {
@@ -680,11 +701,11 @@ impl Decider<'_, '_> {
             content: None,
             requires: None,
         };
-        self.ledger
-            .items
-            .push(&item)
-            .map(drop)
-            .map_err(Error::Spool)
+        self.note(&item)
+    }
+
+    fn note(&mut self, item: &LedgerItem) -> Result<(), Error> {
+        self.ledger.items.push(item).map(drop).map_err(Error::Spool)
     }
 
     fn remember(
@@ -705,11 +726,20 @@ impl Decider<'_, '_> {
         if diff.relocated.is_some() {
             item.requires = self.moved_with(&diff.path);
         }
-        self.ledger
-            .items
-            .push(&item)
-            .map(drop)
-            .map_err(Error::Spool)
+        self.note(&item)
+    }
+
+    /// The number of the step that moves what is at the old path `from`; the directory itself or
+    /// something in it. Old and new places come in any order.
+    fn move_with(&mut self, from: &RelPath, is_top: bool) -> Option<u32> {
+        if is_top && !self.moving.contains_key(from) {
+            let id = self.plan.reserve();
+            self.moving.insert(from.clone(), id);
+        }
+        let before = self.moving.range(..=from.clone()).next_back();
+        before
+            .filter(|(top, _)| from.is_within(top))
+            .map(|(_, id)| *id)
     }
 
     fn moved_with(&self, path: &RelPath) -> Option<u32> {
