@@ -209,10 +209,10 @@ fn by_itself(diff: &Diff, rules: &Rules<'_>) -> Choice {
 }
 
 fn both_ways(diff: &Diff, rules: &Rules<'_>) -> Choice {
-    if let (Some(a), Some(b)) = (&diff.a, &diff.b) {
-        if differ_in_mtime_alone(diff, a, b, rules) {
-            return later_mtime(diff, a, b, rules);
-        }
+    if let (Some(a), Some(b)) = (&diff.a, &diff.b)
+        && differ_in_mtime_alone(diff, a, b, rules)
+    {
+        return later_mtime(diff, a, b, rules);
     }
     let Some(record) = &diff.base else {
         // Without an ancestor nothing is deleted and nothing is overwritten.

@@ -12,10 +12,9 @@ use std::sync::Arc;
 
 use super::Rules;
 use super::choose::{Choice, Chooser, Contested};
-use super::compare::{Content, Diff, Item, Relocated, content, is_known};
-use crate::entry::{Entry, Side};
+use super::compare::{Content, Diff, Item, Relocated, content};
+use crate::entry::Side;
 use crate::error::Error;
-use crate::manifest::Record;
 use crate::path::RelPath;
 use crate::policy::{Direction, Extraneous};
 use crate::spool::Spool;
