@@ -4,6 +4,8 @@
 //! of them in the words of a plan. `UPDATE_GOLDEN=1` rewrites what the policies do; the diff is
 //! the review. Each plan is also carried out in memory, and planning again has to give nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::fmt::Write as _;

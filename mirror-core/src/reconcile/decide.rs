@@ -103,7 +103,10 @@ impl Decider<'_, '_> {
     fn item(&mut self, item: Item) -> Result<(), Error> {
         self.flush(Some(&item.listed_in()))?;
         match item {
-            Item::Inside { path, a, b } => self.inside = Some((path, a, b)),
+            Item::Inside { path, entries } => {
+                let (a, b) = *entries;
+                self.inside = Some((path, a, b));
+            }
             Item::Holds { path, side } => self.keep(&path, side),
             Item::Litter { path, side } => {
                 if self.rules.targets().contains(&side) {
@@ -521,14 +524,13 @@ impl Decider<'_, '_> {
     fn keep(&mut self, path: &RelPath, side: Side) {
         let mut path = path.clone();
         loop {
-            if let Some(pending) = self.pending.get_mut(&path) {
-                if pending
+            if let Some(pending) = self.pending.get_mut(&path)
+                && pending
                     .removal
                     .as_ref()
                     .is_some_and(|(_, from, _)| *from == side)
-                {
-                    pending.kept = true;
-                }
+            {
+                pending.kept = true;
             }
             if path.is_root() {
                 return;

@@ -272,10 +272,11 @@ fn find(items: &Spool<Item>, rules: &Rules<'_>) -> Result<BTreeMap<RelPath, Relo
             }
             if let Some(inode) = renamed_away(&diff, target, rules) {
                 gone.insert(inode, *diff);
-            } else if let (Some(entry), None) = (diff.on(target.other()), diff.on(target)) {
-                if entry.kind.is_directory() && choice == Choice::Onto(target) {
-                    come.push(((entry.identity.device, entry.identity.inode), diff.path));
-                }
+            } else if let (Some(entry), None) = (diff.on(target.other()), diff.on(target))
+                && entry.kind.is_directory()
+                && choice == Choice::Onto(target)
+            {
+                come.push(((entry.identity.device, entry.identity.inode), diff.path));
             }
         }
         let pairs = come
@@ -381,10 +382,10 @@ fn examine(
             return Ok(());
         };
         let item = item.map_err(Error::Spool)?;
-        if let Some(&to) = ancestor_in(&places, item.path()) {
-            if !matches!(item, Item::Diff(_)) {
-                accepted.get_mut(to).expect("places are the keys").movable = false;
-            }
+        if let Some(&to) = ancestor_in(&places, item.path())
+            && !matches!(item, Item::Diff(_))
+        {
+            accepted.get_mut(to).expect("places are the keys").movable = false;
         }
         let Some(&to) = ancestor_in(&sources, item.path()) else {
             continue;

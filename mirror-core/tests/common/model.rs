@@ -253,10 +253,9 @@ impl Model {
             if !entry.kind.is_file() {
                 self.fails(side, &step.op, "only files move");
             }
-            if let Some(old) = self.expect(side, to, replaces, &step.op) {
-                if old.kind.is_directory() {
-                    self.fails(side, &step.op, "a file cannot replace a directory");
-                }
+            let old = self.expect(side, to, replaces, &step.op);
+            if old.is_some_and(|old| old.kind.is_directory()) {
+                self.fails(side, &step.op, "a file cannot replace a directory");
             }
             moving.push((step, entry));
         }
