@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::{self, Deserializer};
 use serde::ser::Serializer;
@@ -18,6 +19,16 @@ pub struct Timestamp {
     pub seconds: i64,
     /// Nanoseconds into that second, below 1,000,000,000.
     pub nanos: u32,
+}
+
+impl Timestamp {
+    /// How long this is after `earlier`; None when it is before it.
+    pub fn since(self, earlier: Timestamp) -> Option<Duration> {
+        let nanos =
+            |time: Timestamp| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
+        let passed = u64::try_from(nanos(self) - nanos(earlier)).ok()?;
+        Some(Duration::from_nanos(passed))
+    }
 }
 
 /// The BLAKE3 digest of a file's content.
@@ -240,6 +251,18 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The same inode in a version that is none of those it has had or will have.
+    pub(crate) fn without_version(self) -> Identity {
+        let never = Timestamp {
+            seconds: i64::MIN,
+            nanos: 0,
+        };
+        Identity {
+            ctime: never,
+            ..self
+        }
+    }
+
     /// Whether both are the same inode, in whatever version.
     pub fn is_same_inode(&self, other: &Identity) -> bool {
         self.device == other.device && self.inode == other.inode
@@ -264,6 +287,17 @@ pub struct Entry {
     /// Whether a change made just after the scan could carry the same `ctime`. Such an identity
     /// proves nothing later, so it is not remembered.
     pub racy: bool,
+}
+
+impl Entry {
+    /// The identity to remember: one that a racy scan saw stands for no version.
+    pub(crate) fn lasting_identity(&self) -> Identity {
+        if self.racy {
+            self.identity.without_version()
+        } else {
+            self.identity
+        }
+    }
 }
 
 /// Which of the two trees.

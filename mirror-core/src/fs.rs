@@ -97,6 +97,9 @@ pub(crate) trait Fs: Debug + Send + Sync {
     /// The next run of data at or after `offset` as start and end; None when a hole is all that
     /// is left.
     fn next_data(&self, file: BorrowedFd<'_>, offset: u64) -> io::Result<Option<(u64, u64)>>;
+    /// Waits for a write to the file that is under way. Looking for a hole takes the lock that
+    /// writers hold; file systems where it does not read under that lock anyway.
+    fn await_writer(&self, file: BorrowedFd<'_>) -> io::Result<()>;
     fn set_length(&self, file: BorrowedFd<'_>, length: u64) -> io::Result<()>;
     fn make_directory_at(&self, dir: BorrowedFd<'_>, name: &[u8], mode: u32) -> io::Result<()>;
     fn make_symlink_at(&self, dir: BorrowedFd<'_>, name: &[u8], target: &[u8]) -> io::Result<()>;
@@ -407,6 +410,14 @@ impl Fs for RealFs {
         };
         let end = retry(|| sys::seek(file, SeekFrom::Hole(start)))?;
         Ok(Some((start, end)))
+    }
+
+    fn await_writer(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        match sys::seek(file, SeekFrom::Hole(0)) {
+            // An empty file, or a file system without holes.
+            Ok(_) | Err(Errno::NXIO | Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn set_length(&self, file: BorrowedFd<'_>, length: u64) -> io::Result<()> {

@@ -44,8 +44,8 @@ pub struct Record {
     pub meta_on_b: Option<Box<Meta>>,
     /// The digest of a file's content, if it was ever read.
     pub digest: Option<Digest>,
-    /// Which inode version it was on sides A and B. None where the scan could not be sure that a
-    /// later change would show.
+    /// Which inode version it was on sides A and B. Without a version
+    /// where the scan could not be sure that a later change would show.
     pub identity: [Option<Identity>; 2],
 }
 
@@ -88,13 +88,13 @@ pub(crate) struct Header {
 
 /// Which directory a root was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RootId {
+pub struct RootId {
     /// Where it was found.
-    pub(crate) path: Bytes,
-    /// Its file system, `st_dev`.
-    pub(crate) device: u64,
-    /// Its inode number.
-    pub(crate) inode: u64,
+    pub path: Bytes,
+    /// Its file system, `st_dev`; 0 for a tree that does not exist yet.
+    pub device: u64,
+    /// Its inode number; 0 for a tree that does not exist yet.
+    pub inode: u64,
 }
 
 /// A file system and an inode on it.

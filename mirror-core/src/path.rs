@@ -94,7 +94,7 @@ impl RelPath {
     ///
     /// # Errors
     /// [`PathError`] names what is wrong: an absolute path, `..`, `//`, a closing `/`, NUL, or
-    /// more than [`PATH_MAX`] bytes.
+    /// more than 4095 bytes.
     pub fn new(bytes: &[u8]) -> Result<RelPath, PathError> {
         if bytes.len() > PATH_MAX {
             return Err(PathError::TooLong(bytes.len()));
@@ -244,8 +244,12 @@ pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 fn needs_escape(character: char) -> bool {
-    character == '\\'
-        || character.is_control()
+    character == '\\' || acts_on_a_terminal(character)
+}
+
+/// Whether a terminal would do something else with this character than show it.
+pub(crate) fn acts_on_a_terminal(character: char) -> bool {
+    character.is_control()
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::capacity::Need;
 use crate::entry::{Entry, Identity, Kind, Meta, Problem, Side, Timestamp};
 use crate::error::Error;
+use crate::json::write_json_line;
 use crate::path::RelPath;
 use crate::spool::Spool;
 
@@ -104,6 +105,8 @@ pub enum Op {
         /// Whether the old name gets other content in this plan, so that it must not be missing
         /// meanwhile: a second name is made of it then, which is later replaced.
         keeps_old_name: bool,
+        /// The metadata it has to get, where it is not what the file has.
+        meta: Option<Meta>,
     },
     /// Copy a file, symlink, pipe, socket or device.
     Put {
@@ -258,7 +261,7 @@ impl Op {
     }
 
     /// Puts in the words of a list for people; None for what only accompanies other steps.
-    fn words(&self) -> Option<String> {
+    pub(crate) fn words(&self) -> Option<String> {
         let verb = |expected: &Expected| match expected {
             Expected::Absent => "copy",
             _ => "update",
@@ -530,10 +533,7 @@ impl Plan {
     /// # Errors
     /// Those of `out`.
     pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut line = |line: &Line| {
-            serde_json::to_writer(&mut *out, line)?;
-            out.write_all(b"\n")
-        };
+        let mut line = |line: &Line| write_json_line(&mut *out, line);
         line(&Line::Plan {
             format: 1,
             summary: self.summary,

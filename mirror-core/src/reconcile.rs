@@ -23,8 +23,8 @@ use crate::plan::Plan;
 use crate::policy::{Capabilities, Direction, Policy, Projection};
 use crate::spool::Spool;
 
-pub(crate) use compare::{Content, Diff, Item, Tally, compare};
-pub(crate) use decide::decide;
+pub(crate) use compare::{Content, Item, Tally, compare};
+pub(crate) use decide::{BATCH_BYTES, decide};
 pub(crate) use ledger::{Ledger, LedgerItem};
 
 /// All that a decision rests on besides the trees.

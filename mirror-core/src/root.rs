@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{self as sys, AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -136,9 +135,29 @@ fn components_reversed(path: &[u8]) -> Vec<Vec<u8>> {
     names.rev().map(<[u8]>::to_vec).collect()
 }
 
-/// Makes the directory `path` and what is missing above it, each with mode 0755 less the umask.
+/// Makes the directory `path` and what is missing above it, each with mode 0755 less the umask,
+/// but never closed to its owner.
 pub(crate) fn create_directories(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        create_directories(above)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        result => result?,
+    }
+    let handle = sys::open(
+        path,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let status = RealFs.status(handle.as_fd())?;
+    match status.mode & 0o700 {
+        0o700 => Ok(()),
+        _ => RealFs.set_mode(handle.as_fd(), status.mode | 0o700),
+    }
 }
 
 /// Whether `inner` is `outer` or lies below it, told by inode and not by name, so that bind mounts
@@ -170,26 +189,6 @@ pub(crate) fn path_bytes(path: &Path) -> Vec<u8> {
 pub(crate) fn unnamed_file(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     Ok(sys::openat(dir, c".", flags, Mode::RUSR | Mode::WUSR)?)
-}
-
-/// Creates a file under a name that nothing else in `dir` has: `prefix`, the process's number and
-/// a count. Returns it, open for writing, and the name.
-pub(crate) fn uniquely_named_file(
-    fs: &dyn Fs,
-    dir: BorrowedFd<'_>,
-    prefix: &[u8],
-) -> io::Result<(OwnedFd, Vec<u8>)> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let process = std::process::id();
-    // A process that had the same number may have died and left some of these names.
-    loop {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = [prefix, format!("{process}-{count}").as_bytes()].concat();
-        match fs.open_at(dir, &name, Opening::Create) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            result => return result.map(|file| (file, name)),
-        }
-    }
 }
 
 /// Which file system and inode a descriptor stands for.

@@ -15,7 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::fs::{Fs, Opening, RealFs, read_full_at, write_all_at};
-use crate::root::{uniquely_named_file, unnamed_file};
+use crate::root::unnamed_file;
+use crate::staged::uniquely_named_file;
 
 /// How many bytes of records stay in memory.
 const MEMORY_LIMIT: usize = 32 * 1024 * 1024;

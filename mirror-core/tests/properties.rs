@@ -184,8 +184,8 @@ impl Disk {
                 self.change(to, |_| {});
             }
             Edit::Link(from, to) => {
-                let Some(entry) = self.entries.get(from).filter(|e| e.kind.is_file()).cloned()
-                else {
+                let found = self.entries.get(from);
+                let Some(entry) = found.filter(|entry| !entry.kind.is_directory()).cloned() else {
                     return;
                 };
                 if from == to || from.is_within(to) || !self.clear(to) {

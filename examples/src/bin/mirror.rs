@@ -1,2 +1,390 @@
 //! `mirror SRC DST`: makes one tree equal to another.
-fn main() {}
+
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use examples::outcome::{Outcome, Summary, bytes};
+use examples::progress::Bar;
+use mirror_core::{
+    Compare, DeleteLimit, Difference, Durability, Error, Extraneous, Filter, Guards, Level,
+    LocalTree, Mirror, Plan, Planned, Policy, Problem, Report, write_json_line,
+};
+
+/// Makes DST equal to SRC: what is in SRC is copied into DST, and what only DST has is deleted.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but for some paths, 4 refused by a guard
+/// before anything was changed.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    /// The tree to copy.
+    src: PathBuf,
+    /// The tree that becomes its copy; it is made if it does not exist.
+    dst: PathBuf,
+
+    /// Show what would be done; write nothing.
+    #[arg(long, conflicts_with = "apply_plan")]
+    plan: bool,
+    /// Carry out a plan that `--plan --json` printed; what changed since is skipped and reported.
+    #[arg(long, value_name = "FILE")]
+    apply_plan: Option<PathBuf>,
+    /// How faithful the copy is: `hosted` leaves out setuid, devices, owners and escaping links.
+    #[arg(long, value_enum, default_value = "archive")]
+    fidelity: Fidelity,
+
+    #[command(flatten)]
+    rules: Rules,
+    /// Delete on the target what the rules exclude.
+    #[arg(long)]
+    delete_excluded: bool,
+    /// Keep what only the target has.
+    #[arg(long)]
+    keep_extraneous: bool,
+    /// Refuse to delete more than N entries, or N% of the target's.
+    #[arg(long, value_name = "N|N%", default_value = "50%")]
+    max_delete: DeleteLimit,
+    /// Let an empty source empty the target.
+    #[arg(long)]
+    allow_empty_source: bool,
+    /// Do not cross into other file systems.
+    #[arg(long)]
+    one_file_system: bool,
+
+    /// Compare contents by reading every file on both sides.
+    #[arg(long)]
+    checksum: bool,
+    /// Compare both trees once more when done.
+    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "quick")]
+    verify: Option<Level>,
+    /// Where to remember what both sides agreed on [default: the user's state directory].
+    #[arg(long, value_name = "DIR", conflicts_with = "no_state")]
+    state: Option<PathBuf>,
+    /// Remember nothing.
+    #[arg(long)]
+    no_state: bool,
+    /// How sure to be that what was written survives a power cut.
+    #[arg(long, value_enum, default_value = "batch")]
+    durability: Sureness,
+    /// How many files to copy or read at once.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+
+    /// Print one JSON object when done, or with `--plan` the plan as JSON lines.
+    #[arg(long)]
+    json: bool,
+    /// Print nothing but errors and problems.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Rules are taken in the order they are given; the last one that matches a path wins.
+#[derive(Debug, Args)]
+struct Rules {
+    /// Leave out paths that match, as in a .gitignore.
+    #[arg(long, value_name = "PATTERN", action = ArgAction::Append, allow_hyphen_values = true)]
+    exclude: Vec<String>,
+    /// Take paths that match after all.
+    #[arg(long, value_name = "PATTERN", action = ArgAction::Append, allow_hyphen_values = true)]
+    include: Vec<String>,
+    /// Never delete paths that match from the target.
+    #[arg(long, value_name = "PATTERN", action = ArgAction::Append, allow_hyphen_values = true)]
+    protect: Vec<String>,
+    /// Read rules from a file in the form of a .gitignore; `protect: PATTERN` lines protect.
+    #[arg(long, value_name = "FILE", action = ArgAction::Append)]
+    filter_file: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Fidelity {
+    Archive,
+    Hosted,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Sureness {
+    None,
+    Batch,
+    EachFile,
+}
+
+fn main() -> ExitCode {
+    let matches = Arguments::command().get_matches();
+    let arguments = match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    #[expect(clippy::disallowed_methods, reason = "a program may look at the clock")]
+    let started = Instant::now();
+    let bar = Bar::new(arguments.quiet || arguments.json);
+    let ended = run(&arguments, &matches, &bar);
+    bar.finish();
+    let seconds = started.elapsed().as_secs_f64();
+    let told = match ended {
+        Ok(None) => Ok(Outcome::Done),
+        Ok(Some(report)) => {
+            let outcome = Outcome::of_report(&report);
+            tell(&arguments, outcome, report, None, seconds).map(|()| outcome)
+        }
+        Err(error) => {
+            let outcome = Outcome::of_error(&error);
+            eprintln!("mirror: {error}");
+            let sentence = Some(error.to_string());
+            tell(&arguments, outcome, Report::default(), sentence, seconds).map(|()| outcome)
+        }
+    };
+    match told {
+        Ok(outcome) => outcome.into(),
+        // Whoever read our output has gone; there is nobody left to tell.
+        Err(_) => Outcome::Failed.into(),
+    }
+}
+
+/// Carries out what was asked for. None when only a plan was wanted, which has been printed.
+fn run(arguments: &Arguments, matches: &ArgMatches, bar: &Bar) -> Result<Option<Report>, Error> {
+    let filter = filter(arguments, matches)?;
+    let source = LocalTree::open(&arguments.src)?;
+    let target = LocalTree::open_or_create(&arguments.dst)?;
+    let mut policy = match arguments.fidelity {
+        Fidelity::Archive => Policy::mirror(),
+        Fidelity::Hosted => Policy::hosted(),
+    };
+    if arguments.checksum {
+        policy.compare = Compare::Checksum;
+    }
+    if arguments.keep_extraneous {
+        policy.extraneous = Extraneous::Keep;
+    }
+    policy.one_file_system = arguments.one_file_system;
+    let mut mirror = Mirror::new(&source, &target)
+        .policy(policy)
+        .filter(filter)
+        .observer(bar);
+    mirror = mirror.durability(match arguments.durability {
+        Sureness::None => Durability::None,
+        Sureness::Batch => Durability::Batch,
+        Sureness::EachFile => Durability::EachFile,
+    });
+    if let Some(folder) = state_folder(arguments) {
+        mirror = mirror.state(folder);
+    }
+    if let Some(jobs) = arguments.jobs {
+        mirror = mirror.threads(jobs.into());
+    }
+    let planned = match &arguments.apply_plan {
+        Some(file) => mirror.clone().adopt(read_plan(file)?)?,
+        None => mirror.clone().plan()?,
+    };
+    if arguments.plan {
+        print_plan(arguments, &planned).map_err(Error::Spool)?;
+        return Ok(None);
+    }
+    let guards = Guards {
+        max_delete: arguments.max_delete,
+        allow_empty_source: arguments.allow_empty_source,
+        ..Guards::default()
+    };
+    let mut report = planned.approve(&guards)?.apply()?;
+    if let Some(level) = arguments.verify {
+        for Difference { path, what } in mirror.verify(level)? {
+            let problem = Problem {
+                path,
+                error: format!("verifying: {what}"),
+            };
+            eprintln!("{problem}");
+            report.problems.push(problem);
+        }
+    }
+    Ok(Some(report))
+}
+
+/// The rules in the order in which they stand on the command line.
+fn filter(arguments: &Arguments, matches: &ArgMatches) -> Result<Filter, Error> {
+    enum Rule<'a> {
+        Exclude(&'a str),
+        Include(&'a str),
+        Protect(&'a str),
+        File(&'a PathBuf),
+    }
+    let rules = &arguments.rules;
+    let mut given = Vec::new();
+    let indices = |id: &str| {
+        matches
+            .indices_of(id)
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+    };
+    let patterns = |id: &str, values: &'_ [String]| {
+        indices(id)
+            .into_iter()
+            .zip(values.to_vec())
+            .collect::<Vec<_>>()
+    };
+    let (exclude, include, protect) = (
+        patterns("exclude", &rules.exclude),
+        patterns("include", &rules.include),
+        patterns("protect", &rules.protect),
+    );
+    given.extend(
+        exclude
+            .iter()
+            .map(|(at, pattern)| (*at, Rule::Exclude(pattern))),
+    );
+    given.extend(
+        include
+            .iter()
+            .map(|(at, pattern)| (*at, Rule::Include(pattern))),
+    );
+    given.extend(
+        protect
+            .iter()
+            .map(|(at, pattern)| (*at, Rule::Protect(pattern))),
+    );
+    let files = indices("filter_file").into_iter().zip(&rules.filter_file);
+    given.extend(files.map(|(at, file)| (at, Rule::File(file))));
+    given.sort_by_key(|(at, _)| *at);
+    let mut filter = Filter::builder();
+    for (_, rule) in given {
+        match rule {
+            Rule::Exclude(pattern) => filter.exclude(pattern),
+            Rule::Include(pattern) => filter.include(pattern),
+            Rule::Protect(pattern) => filter.protect(pattern),
+            Rule::File(file) => filter.file(file),
+        };
+    }
+    filter.delete_excluded(arguments.delete_excluded).build()
+}
+
+/// Where to remember: as asked for, else in the user's state directory (XDG Base Directory
+/// Specification), else nowhere.
+fn state_folder(arguments: &Arguments) -> Option<PathBuf> {
+    if arguments.no_state {
+        return None;
+    }
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    arguments.state.clone().or_else(|| {
+        let state = absolute("XDG_STATE_HOME");
+        let state = state.or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+        state.map(|state| state.join("mirror"))
+    })
+}
+
+fn read_plan(file: &PathBuf) -> Result<Plan, Error> {
+    let opened = File::open(file).map_err(|error| Error::Plan {
+        line: 0,
+        why: error.to_string(),
+    })?;
+    Plan::read_json(BufReader::new(opened))
+}
+
+fn print_plan(arguments: &Arguments, planned: &Planned<'_>) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let plan = planned.plan();
+    if arguments.json {
+        plan.write_json(&mut out)?;
+    } else if !arguments.quiet {
+        write!(out, "{plan}")?;
+        let counts = plan
+            .summary()
+            .counts
+            .iter()
+            .fold(Default::default(), |mut sum, counts| {
+                add(&mut sum, counts);
+                sum
+            });
+        writeln!(
+            out,
+            "{}",
+            sentence(&counts, "to ", plan.summary().bytes_to_copy)
+        )?;
+    }
+    out.flush()
+}
+
+fn add(sum: &mut mirror_core::Counts, counts: &mirror_core::Counts) {
+    sum.created += counts.created;
+    sum.updated += counts.updated;
+    sum.moved += counts.moved;
+    sum.metadata_only += counts.metadata_only;
+    sum.deleted += counts.deleted;
+}
+
+fn sentence(counts: &mirror_core::Counts, prefix: &str, copied: u64) -> String {
+    if counts.is_zero() {
+        return "nothing to do".to_owned();
+    }
+    let parts = [
+        (counts.created, "create", "created"),
+        (counts.updated, "update", "updated"),
+        (counts.moved, "move", "moved"),
+        (
+            counts.metadata_only,
+            "change in metadata only",
+            "changed in metadata only",
+        ),
+        (counts.deleted, "delete", "deleted"),
+    ];
+    let parts = parts.into_iter().filter(|(count, ..)| *count > 0);
+    let parts: Vec<String> = parts
+        .map(|(count, todo, done)| {
+            format!(
+                "{count} {prefix}{}",
+                if prefix.is_empty() { done } else { todo }
+            )
+        })
+        .collect();
+    format!(
+        "{}, {} {prefix}{}",
+        parts.join(", "),
+        bytes(copied),
+        if prefix.is_empty() { "copied" } else { "copy" }
+    )
+}
+
+fn tell(
+    arguments: &Arguments,
+    outcome: Outcome,
+    report: Report,
+    error: Option<String>,
+    seconds: f64,
+) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if arguments.json {
+        return write_json_line(&mut out, &Summary::new(outcome, &report, error, seconds));
+    }
+    if arguments.quiet || error.is_some() {
+        return Ok(());
+    }
+    let what = if report.counts.is_zero() {
+        "nothing to do".to_owned()
+    } else {
+        sentence(&report.counts, "", report.bytes_copied)
+    };
+    writeln!(
+        out,
+        "{what}; {} unchanged, {seconds:.2} s",
+        report.unchanged
+    )?;
+    for note in &report.notes {
+        writeln!(out, "note: {note}")?;
+    }
+    for conflict in &report.conflicts {
+        writeln!(out, "conflict at {conflict}")?;
+    }
+    if !report.problems.is_empty() {
+        writeln!(
+            out,
+            "{} paths had problems, told above",
+            report.problems.len()
+        )?;
+    }
+    Ok(())
+}

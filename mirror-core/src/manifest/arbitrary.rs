@@ -124,14 +124,11 @@ pub(crate) fn tree() -> impl Strategy<Value = Vec<Block>> {
             let Some((parent, name)) = directory.split() else {
                 continue;
             };
-            let number = directory.as_bytes().len() as u64 + 1000 * blocks.len() as u64;
             let records = blocks.get_mut(&parent).unwrap();
             records.retain(|record| record.name != name);
-            let mut record = example_record(name.as_bytes(), Kind::Directory, number);
-            record.identity[0] = record.identity[0].map(|found| Identity {
-                inode: found.inode + u64::from(crc_like(directory.as_bytes())) * 1_000_000,
-                ..found
-            });
+            // Its inode is its own in the tree, as it is on a disk.
+            let number = number_of(&directory);
+            let record = example_record(name.as_bytes(), Kind::Directory, number);
             records.push(record);
             records.sort_by(|a, b| a.name.cmp(&b.name));
         }
@@ -143,10 +140,10 @@ pub(crate) fn tree() -> impl Strategy<Value = Vec<Block>> {
 }
 
 /// A number that differs between the paths of one small tree.
-fn crc_like(path: &[u8]) -> u32 {
-    let mut number = [0; 4];
-    number.copy_from_slice(&blake3::hash(path).as_bytes()[..4]);
-    u32::from_le_bytes(number)
+fn number_of(path: &RelPath) -> u64 {
+    let mut number = [0; 8];
+    number[..5].copy_from_slice(&blake3::hash(path.as_bytes()).as_bytes()[..5]);
+    u64::from_le_bytes(number)
 }
 
 pub(crate) fn example_record(name: &[u8], kind: Kind, number: u64) -> Record {

@@ -5,8 +5,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::FileType;
-
 use crate::entry::{Digest, Side};
 use crate::fs::{Fs, Opening, RealFs, read_full_at};
 use crate::manifest::codec::{self, Prelude};
@@ -15,6 +13,7 @@ use crate::manifest::{
     place_key,
 };
 use crate::path::RelPath;
+use crate::staged::check_ours;
 
 /// How much is read at a time when all of it is.
 const BUFFER: usize = 1024 * 1024;
@@ -98,12 +97,7 @@ impl Manifest {
     ) -> Result<Manifest, Rejected> {
         let file = fs.open_at(dir.as_fd(), name.as_bytes(), Opening::Read)?;
         let status = fs.status(file.as_fd())?;
-        if status.file_type != FileType::RegularFile {
-            return Err(Rejected::NotOurs("it is not a regular file"));
-        }
-        if status.uid != 0 && status.uid != rustix::process::geteuid().as_raw() {
-            return Err(Rejected::NotOurs("it belongs to another user"));
-        }
+        check_ours(&status).map_err(Rejected::NotOurs)?;
         let exact = |offset: u64, length: usize| -> Result<Vec<u8>, Rejected> {
             let mut bytes = vec![0; length];
             let read = read_full_at(&*fs, file.as_fd(), &mut bytes, offset)?;

@@ -3,24 +3,24 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::entry::{Digest, Side};
-use crate::fs::{Fs, RealFs, Renaming, write_all_at};
+use crate::fs::{Fs, RealFs};
 use crate::manifest::codec::{self, Prelude};
 use crate::manifest::{
     Block, HEADER_LIMIT, Header, MAGIC, Place, VERSION, path_key, place_key, places,
 };
-use crate::path::{Name, RelPath, TEMPORARY_PREFIX};
-use crate::root::uniquely_named_file;
+use crate::path::{Name, RelPath};
 use crate::spool::Appending;
+use crate::staged::Staged;
 
 const BUFFER: usize = 256 * 1024;
 
 /// A manifest in the making, under a temporary name that is removed unless it is finished.
 pub(crate) struct ManifestWriter {
-    file: Unfinished,
+    file: Staged,
     buffer: Vec<u8>,
     scratch: Vec<u8>,
     /// How many bytes of the file come before `buffer`.
@@ -35,7 +35,13 @@ pub(crate) struct ManifestWriter {
     root: [Option<Place>; 2],
     /// For each directory above and including the last block's: those in it whose block is still
     /// to come. They are few, since the order of paths goes into the depth first.
-    pending: Vec<(RelPath, VecDeque<(Name, [Option<Place>; 2])>)>,
+    pending: Vec<Pending>,
+}
+
+/// A directory, and what lies in it and is a directory too: name and place on each side.
+struct Pending {
+    directory: RelPath,
+    below: VecDeque<(Name, [Option<Place>; 2])>,
 }
 
 impl fmt::Debug for ManifestWriter {
@@ -77,14 +83,8 @@ impl ManifestWriter {
         let mut tree = blake3::Hasher::new();
         tree.update(&scratch);
 
-        let (file, name) = uniquely_named_file(&*fs, dir.as_fd(), TEMPORARY_PREFIX)?;
         Ok(ManifestWriter {
-            file: Unfinished {
-                fs,
-                dir,
-                file,
-                name: Some(name),
-            },
+            file: Staged::create(fs, dir)?,
             buffer,
             scratch,
             stored: 0,
@@ -151,7 +151,10 @@ impl ManifestWriter {
         }
         let below = block.records.iter().filter(|r| r.kind.is_directory());
         let below = below.map(|record| (record.name.clone(), places(record)));
-        self.pending.push((directory.clone(), below.collect()));
+        self.pending.push(Pending {
+            directory: directory.clone(),
+            below: below.collect(),
+        });
         self.records += block.records.len() as u64;
         self.last = Some(directory.clone());
         if self.buffer.len() >= BUFFER {
@@ -166,20 +169,20 @@ impl ManifestWriter {
             return self.root;
         };
         // A directory that is not above this one is above none that is still to come.
-        let is_behind = |(path, _): &(RelPath, _)| !parent.is_within(path);
+        let is_behind = |above: &Pending| !parent.is_within(&above.directory);
         while self.pending.last().is_some_and(is_behind) {
             self.pending.pop();
         }
-        let Some((path, below)) = self.pending.last_mut() else {
+        let Some(above) = self.pending.last_mut() else {
             return [None; 2];
         };
-        if *path != parent {
+        if above.directory != parent {
             return [None; 2];
         }
-        while below.front().is_some_and(|(next, _)| *next < name) {
-            below.pop_front();
+        while above.below.front().is_some_and(|(next, _)| *next < name) {
+            above.below.pop_front();
         }
-        match below.front() {
+        match above.below.front() {
             Some((next, places)) if *next == name => *places,
             _ => [None; 2],
         }
@@ -187,8 +190,7 @@ impl ManifestWriter {
 
     fn store(&mut self) -> io::Result<()> {
         self.hasher.update(&self.buffer);
-        let file = self.file.file.as_fd();
-        write_all_at(&*self.file.fs, file, &self.buffer, self.stored)?;
+        self.file.write_at(&self.buffer, self.stored)?;
         self.stored += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -216,44 +218,7 @@ impl ManifestWriter {
         self.buffer.extend_from_slice(&root_digest.0);
         self.store()?;
         let whole = *self.hasher.finalize().as_bytes();
-        let file = &mut self.file;
-        write_all_at(&*file.fs, file.file.as_fd(), &whole, self.stored)?;
-        file.give_name(durable, final_name)
-    }
-}
-
-/// A file under a temporary name, which goes when this does.
-struct Unfinished {
-    fs: Arc<dyn Fs>,
-    dir: Arc<OwnedFd>,
-    file: OwnedFd,
-    /// None once it has its final name.
-    name: Option<Vec<u8>>,
-}
-
-impl Unfinished {
-    fn give_name(&mut self, durable: bool, final_name: &str) -> io::Result<()> {
-        let dir = self.dir.as_fd();
-        if durable {
-            self.fs.sync(self.file.as_fd())?;
-        }
-        if let Some(name) = &self.name {
-            let (from, to) = (name, final_name.as_bytes());
-            self.fs.rename_at(dir, from, dir, to, Renaming::Replace)?;
-            self.name = None;
-        }
-        if durable {
-            self.fs.sync(dir)?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Some(name) = self.name.take() {
-            // What cannot be removed now is swept when the state is opened next.
-            let _ = self.fs.unlink_at(self.dir.as_fd(), &name);
-        }
+        self.file.write_at(&whole, self.stored)?;
+        self.file.give_name(durable, final_name.as_bytes())
     }
 }

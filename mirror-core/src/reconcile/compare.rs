@@ -211,7 +211,12 @@ impl Comparison<'_, '_> {
             }
             other_mount |= side == Side::B && listing.other_mount;
             self.tally.entries[side as usize] += listing.entries.len() as u64;
-            self.tally.problems.extend(listing.problems.iter().cloned());
+            for problem in &listing.problems {
+                // What both sides cannot read is one thing to mend.
+                if self.tally.problems.last() != Some(problem) {
+                    self.tally.problems.push(problem.clone());
+                }
+            }
             for name in &listing.litter {
                 let path = directory.join_unchecked(name);
                 (self.sink)(Item::Litter { path, side })?;
@@ -309,7 +314,7 @@ impl Comparison<'_, '_> {
                 _ => false,
             };
             // Its other names may have changed, by directories that were renamed above them.
-            let linked = a.kind.is_file() && (a.identity.links > 1 || b.identity.links > 1);
+            let linked = !a.kind.is_directory() && (a.identity.links > 1 || b.identity.links > 1);
             if a.kind.is_directory() && b.kind.is_directory() && same {
                 self.directories
                     .insert(path.clone(), (a.clone(), b.clone()));

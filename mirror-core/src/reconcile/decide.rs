@@ -238,7 +238,7 @@ impl Decider<'_, '_> {
             }
         }
         if done.is_none() && diff.relocated.is_none() {
-            self.plan.summary.unchanged += 1;
+            self.plan.summary.unchanged += u64::from(!diff.path.is_root());
         }
         if done.is_none() && diff.relocated.is_none() && diff.is_known() {
             return Ok(());
@@ -470,6 +470,7 @@ impl Decider<'_, '_> {
                 expected: Expected::of(&moved.entry),
                 replaces: expected,
                 keeps_old_name: moved.keeps_old_name,
+                meta: moved.meta,
             };
             let id = self.step(side, op)?;
             return self.remember(&remembered, side, Some(id), None);
@@ -769,10 +770,9 @@ impl Decider<'_, '_> {
                 Side::A => (there, wanted.meta.clone()),
             };
             let mut identity = [None, None];
-            identity[source as usize] = (!wanted.racy).then_some(wanted.identity);
-            identity[target as usize] = here
-                .filter(|e| !e.racy && done.is_none())
-                .map(|entry| entry.identity);
+            identity[source as usize] = Some(wanted.lasting_identity());
+            identity[target as usize] =
+                here.filter(|_| done.is_none()).map(Entry::lasting_identity);
             let digest = match diff.content {
                 Content::Same(digest) => digest,
                 _ => wanted.digest,

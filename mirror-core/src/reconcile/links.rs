@@ -84,9 +84,11 @@ struct Member {
 }
 
 impl Member {
-    /// The file that the target has there.
+    /// What the target has there, if it is no directory: those have one name.
     fn file(&self) -> Option<&Entry> {
-        self.target.as_ref().filter(|entry| entry.kind.is_file())
+        self.target
+            .as_ref()
+            .filter(|entry| !entry.kind.is_directory())
     }
 
     fn replaces_directory(&self) -> bool {
@@ -137,7 +139,7 @@ fn find_on(
         if !ties.concern(&diff) {
             continue;
         }
-        let here = diff.on(target).filter(|entry| entry.kind.is_file());
+        let here = diff.on(target).filter(|entry| !entry.kind.is_directory());
         let Some(wanted) = diff.on(target.other()) else {
             if choice == Choice::Onto(target) {
                 vanishing.add(&diff, target);
@@ -147,7 +149,7 @@ fn find_on(
         let agreed_on = (choice == Choice::Agreed).then(|| ties.target(&diff));
         let followed = choice.changes(target) || agreed_on == Some(target);
         let stays = agreed_on == Some(Side::B) && target == Side::A && on_b.keeps_inode(&diff.path);
-        if !wanted.kind.is_file() || !(followed || stays) {
+        if wanted.kind.is_directory() || !(followed || stays) {
             continue;
         }
         let key = inode(wanted);
@@ -286,7 +288,7 @@ struct Vanishing {
 
 impl Vanishing {
     fn add(&mut self, diff: &Diff, target: Side) {
-        let file = diff.on(target).filter(|entry| entry.kind.is_file());
+        let file = diff.on(target).filter(|entry| !entry.kind.is_directory());
         let Some(entry) = file.filter(|entry| entry.identity.links > 1) else {
             return;
         };
@@ -306,8 +308,9 @@ impl Vanishing {
         let wanted = &members.iter().find(linked_before_it_goes)?.source;
         let (path, entry) = self.by_source.get(&inode(wanted))?;
         let onto = rules.onto(target);
-        let same = wanted.digest.is_some()
-            && wanted.digest == entry.digest
+        let content =
+            !wanted.kind.is_file() || (wanted.digest.is_some() && wanted.digest == entry.digest);
+        let same = content
             && wanted.kind == entry.kind
             && onto.is_met(&wanted.kind, &onto.meta(&wanted.meta), &entry.meta);
         let all_go = self.names.get(&inode(entry)) == Some(&entry.identity.links);

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::Rules;
 use super::choose::{Choice, Chooser, Contested};
 use super::compare::{Content, Diff, Item};
-use crate::entry::{Digest, Entry, Kind, Side, Timestamp};
+use crate::entry::{Digest, Entry, Kind, Meta, Side, Timestamp};
 use crate::error::Error;
 use crate::path::{Name, RelPath};
 use crate::spool::Spool;
@@ -37,6 +37,8 @@ pub(crate) struct Move {
     pub(crate) digest: Digest,
     /// Whether the old name gets other content; else it just goes.
     pub(crate) keeps_old_name: bool,
+    /// What it has to become, where its metadata is not what is wanted.
+    pub(crate) meta: Option<Meta>,
 }
 
 /// The moves on one side: where to, and which old names go with them.
@@ -93,10 +95,10 @@ pub(crate) fn find(
             });
         }
         if batch.len() >= 1024 {
-            settle(&mut batch, &origins, target, &mut moves, read)?;
+            settle(&mut batch, &origins, target, rules, &mut moves, read)?;
         }
     }
-    settle(&mut batch, &origins, target, &mut moves, read)?;
+    settle(&mut batch, &origins, target, rules, &mut moves, read)?;
     Ok(moves)
 }
 
@@ -190,13 +192,12 @@ impl Origins {
                 .diff
                 .on(target)
                 .expect("origins have an entry on the target");
-            // What needs other metadata as well is copied: its old name must not change before
-            // its new one exists.
-            let onto = rules.onto(target);
+            // What keeps its old name for a while has to keep its metadata there too.
+            let free = origin.diff.on(target.other()).is_none();
             let fits = !origin.used
                 && origin.diff.path != destination.path
                 && entry.kind.size() == size
-                && onto.is_met(&wanted.kind, &onto.meta(&wanted.meta), &entry.meta);
+                && (free || other_meta(wanted, entry, target, rules).is_none());
             origin.used |= fits;
             fits
         };
@@ -219,11 +220,19 @@ impl Origins {
     }
 }
 
+/// The metadata that an entry has to get to become what is wanted, if it has other.
+fn other_meta(wanted: &Entry, entry: &Entry, target: Side, rules: &Rules<'_>) -> Option<Meta> {
+    let onto = rules.onto(target);
+    let meta = onto.meta(&wanted.meta);
+    (!onto.is_met(&wanted.kind, &meta, &entry.meta)).then_some(meta)
+}
+
 /// Reads what has to be read for a batch of pairings and keeps those that hold.
 fn settle(
     batch: &mut Vec<Pairing>,
     origins: &Origins,
     target: Side,
+    rules: &Rules<'_>,
     moves: &mut Moves,
     read: &mut Reader<'_>,
 ) -> Result<(), Error> {
@@ -276,7 +285,8 @@ fn settle(
     ) in known
     {
         let origin = &origins.list[origin].diff;
-        let Some(entry) = origin.on(target) else {
+        let (Some(entry), Some(wanted)) = (origin.on(target), destination.on(target.other()))
+        else {
             continue;
         };
         let keeps_old_name = origin.on(target.other()).is_some();
@@ -289,6 +299,7 @@ fn settle(
             entry: entry.clone(),
             digest,
             keeps_old_name,
+            meta: other_meta(wanted, entry, target, rules),
         };
         moves.by_destination.insert(destination.path, moved);
     }

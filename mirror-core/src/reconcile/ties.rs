@@ -155,5 +155,5 @@ fn is_linked(diff: &Diff) -> bool {
 fn files(diff: &Diff) -> impl Iterator<Item = (Side, &Entry)> {
     let sides = [Side::A, Side::B].into_iter();
     let entries = sides.filter_map(|side| diff.on(side).map(|entry| (side, entry)));
-    entries.filter(|(_, entry)| entry.kind.is_file())
+    entries.filter(|(_, entry)| !entry.kind.is_directory())
 }

@@ -265,11 +265,19 @@ impl Model {
                 from,
                 to,
                 keeps_old_name,
+                meta,
                 ..
             } = &step.op
             else {
                 continue;
             };
+            if let Some(meta) = meta {
+                assert!(
+                    !keeps_old_name,
+                    "the old name would change with the new one"
+                );
+                entry.meta = meta.clone();
+            }
             assert!(taken.insert(to.clone()), "two files move to {to}");
             self.parent_stands(side, to, &step.op);
             self.parent_stands(side, from, &step.op);
@@ -471,7 +479,7 @@ pub fn essence(entry: &Entry) -> (Kind, Meta, Option<Digest>) {
 /// Which names share inodes, as sets of paths.
 fn groups(tree: &Tree) -> BTreeSet<BTreeSet<RelPath>> {
     let mut groups: HashMap<u64, BTreeSet<RelPath>> = HashMap::new();
-    for (path, entry) in tree.iter().filter(|(_, entry)| entry.kind.is_file()) {
+    for (path, entry) in tree.iter().filter(|(_, entry)| !entry.kind.is_directory()) {
         groups
             .entry(entry.identity.inode)
             .or_default()

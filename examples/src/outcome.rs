@@ -1,0 +1,111 @@
+//! How a program ends, for people and for machines.
+
+use std::process::ExitCode;
+
+use mirror_core::{Conflict, Counts, Error, Problem, Report};
+use serde::Serialize;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Everything is level. Exit code 0.
+    Done,
+    /// The run stopped. Exit code 1.
+    Failed,
+    /// Some paths could not be dealt with. Exit code 3.
+    DoneWithProblems,
+    /// A guard refused it before anything was changed. Exit code 4.
+    Refused,
+}
+
+impl Outcome {
+    /// What an error of the library ends a program with.
+    pub fn of_error(error: &Error) -> Outcome {
+        match error {
+            Error::Refused(_) => Outcome::Refused,
+            _ => Outcome::Failed,
+        }
+    }
+
+    /// What a report ends a program with.
+    pub fn of_report(report: &Report) -> Outcome {
+        if report.is_clean() {
+            Outcome::Done
+        } else {
+            Outcome::DoneWithProblems
+        }
+    }
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> ExitCode {
+        ExitCode::from(match outcome {
+            Outcome::Done => 0,
+            Outcome::Failed => 1,
+            Outcome::DoneWithProblems => 3,
+            Outcome::Refused => 4,
+        })
+    }
+}
+
+/// The one object that `--json` ends with.
+#[derive(Debug, Serialize)]
+pub struct Summary<'a> {
+    /// The version of this form: 1.
+    format: u32,
+    /// How it ended.
+    outcome: Outcome,
+    /// What stopped it, as a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    entries: u64,
+    #[serde(flatten)]
+    counts: Counts,
+    unchanged: u64,
+    skipped: u64,
+    bytes_copied: u64,
+    bytes_matched: u64,
+    /// How many paths both sides changed.
+    conflicts: usize,
+    /// Which ones.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    conflict_paths: &'a [Conflict],
+    problems: &'a [Problem],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    notes: &'a [String],
+    /// How long it took.
+    seconds: f64,
+}
+
+impl<'a> Summary<'a> {
+    /// Sums up a run; `error` is what stopped it.
+    pub fn new(
+        outcome: Outcome,
+        report: &'a Report,
+        error: Option<String>,
+        seconds: f64,
+    ) -> Summary<'a> {
+        Summary {
+            format: 1,
+            outcome,
+            error,
+            entries: report.entries,
+            counts: report.counts,
+            unchanged: report.unchanged,
+            skipped: report.skipped,
+            bytes_copied: report.bytes_copied,
+            bytes_matched: report.bytes_matched,
+            conflicts: report.conflicts.len(),
+            conflict_paths: &report.conflicts,
+            problems: &report.problems,
+            notes: &report.notes,
+            seconds,
+        }
+    }
+}
+
+/// A number of bytes for people: `1.5 MiB`.
+pub fn bytes(count: u64) -> String {
+    indicatif::HumanBytes(count).to_string()
+}

@@ -1,0 +1,223 @@
+//! Deleting, when everything else is done and durable.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::FileType;
+
+use super::place::{Staged, Wanted, is_unsupported};
+use super::{Applier, Failure, check, standing};
+use crate::endpoint::Outcome;
+use crate::fs::{Opening, Renaming};
+use crate::path::{HISTORY_DIRECTORY, Name, RelPath};
+use crate::plan::{Expected, Op, Step};
+
+/// How deep a tree that an interrupted run left may be; deeper ones stay and are reported.
+const SWEEP_DEPTH: usize = 256;
+
+impl Applier<'_> {
+    /// Removes one entry, or puts something in the place of an emptied directory.
+    pub(super) fn delete(&self, step: &Step) {
+        let path = step.op.path();
+        let Some((directory, name)) = path.split() else {
+            return;
+        };
+        let deleted = match &step.op {
+            Op::Remove {
+                expected, keep_old, ..
+            } => {
+                if let Err(failure) = self.keep_if(*keep_old, path) {
+                    return self.failed(path, &failure);
+                }
+                self.within(&directory, |dir| self.remove(dir, &name, expected))
+            }
+            Op::Sweep { .. } => self.within(&directory, |dir| {
+                let swept = self.sweep(dir, &name, SWEEP_DEPTH);
+                swept.map_err(Failure::io("remove what an interrupted run left"))
+            }),
+            Op::ReplaceDirectory { .. } => return self.replace_directory(step),
+            _ => return,
+        };
+        match deleted {
+            Ok(()) => {
+                let identity = crate::Identity {
+                    device: 0,
+                    inode: 0,
+                    ctime: Default::default(),
+                    links: 0,
+                };
+                self.done(step.id, &step.op, identity);
+            }
+            Err(failure) => self.failed(path, &failure),
+        }
+    }
+
+    fn remove(&self, dir: BorrowedFd<'_>, name: &Name, expected: &Expected) -> Result<(), Failure> {
+        let fs = self.fs();
+        let Some(status) = standing(fs, dir, name)? else {
+            // Gone already: that is what was wanted.
+            return Ok(());
+        };
+        check(expected, Some(&status))?;
+        self.wrote_in(dir);
+        if status.file_type == FileType::Directory {
+            fs.remove_directory_at(dir, name.as_bytes())
+                .map_err(Failure::io("remove the directory"))
+        } else {
+            fs.unlink_at(dir, name.as_bytes())
+                .map_err(Failure::io("remove it"))
+        }
+    }
+
+    fn replace_directory(&self, step: &Step) {
+        let Op::ReplaceDirectory {
+            path,
+            kind,
+            meta,
+            source,
+            expected,
+            leader,
+        } = &step.op
+        else {
+            return;
+        };
+        let Some((directory, name)) = path.split() else {
+            return;
+        };
+        let wanted = Wanted {
+            path,
+            kind,
+            meta,
+            source,
+        };
+        let replaced = self.within(&directory, |dir| {
+            let fs = self.fs();
+            let staged = match leader {
+                Some(leader) => self.stage_link(dir, leader)?,
+                None => self.stage(dir, &wanted, &mut Vec::new())?,
+            };
+            let temporary = staged.temporary.as_bytes();
+            let exchanged = check(expected, standing(fs, dir, &name)?.as_ref()).and_then(|()| {
+                let exchange =
+                    fs.rename_at(dir, temporary, dir, name.as_bytes(), Renaming::Exchange);
+                match exchange {
+                    Err(error) if is_unsupported(&error) => fs
+                        .remove_directory_at(dir, name.as_bytes())
+                        .and_then(|()| {
+                            let replace = Renaming::Replace;
+                            fs.rename_at(dir, temporary, dir, name.as_bytes(), replace)
+                        })
+                        .map_err(Failure::io("replace the directory")),
+                    Err(error) => Err(Failure::Io("replace the directory", error)),
+                    Ok(()) => match fs.remove_directory_at(dir, temporary) {
+                        Ok(()) => Ok(()),
+                        Err(error) => {
+                            // Something appeared in it: it gets its place back.
+                            let name = name.as_bytes();
+                            let _ = fs.rename_at(dir, temporary, dir, name, Renaming::Exchange);
+                            Err(Failure::Io("remove the directory that is replaced", error))
+                        }
+                    },
+                }
+            });
+            if exchanged.is_err() {
+                self.discard(dir, &staged.temporary);
+            }
+            exchanged?;
+            self.wrote_in(dir);
+            let status = standing(fs, dir, &name)?.ok_or(Failure::Changed("it vanished again"))?;
+            Ok((staged, status))
+        });
+        match replaced {
+            Ok((staged, status)) => {
+                let (digest, fresh) = (staged.digest, staged.fresh);
+                let outcome = Outcome {
+                    identity: status.identity,
+                    digest,
+                    fresh,
+                };
+                self.done_with(step.id, &step.op.counts(), outcome, staged.bytes);
+            }
+            Err(failure) => self.failed(path, &failure),
+        }
+    }
+
+    /// Gives an inode of the target another, temporary name in `dir`.
+    fn stage_link(&self, dir: BorrowedFd<'_>, leader: &RelPath) -> Result<Staged, Failure> {
+        let gone = Failure::Changed("the file that it is another name of is not there");
+        let (directory, name) = leader.split().ok_or(gone)?;
+        let temporary = self.temporary_name();
+        self.within(&directory, |from| {
+            self.fs()
+                .link_at(from, name.as_bytes(), dir, temporary.as_bytes())
+                .map_err(Failure::io("give the file another name"))
+        })?;
+        Ok(Staged {
+            temporary,
+            digest: None,
+            fresh: None,
+            bytes: 0,
+        })
+    }
+
+    /// Removes what has a temporary name: a file, or a directory with all that is in it.
+    fn sweep(&self, dir: BorrowedFd<'_>, name: &Name, depth: usize) -> io::Result<()> {
+        let fs = self.fs();
+        let status = match fs.status_at(dir, name.as_bytes()) {
+            Ok(status) => status,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.wrote_in(dir);
+        if status.file_type != FileType::Directory {
+            return fs.unlink_at(dir, name.as_bytes());
+        }
+        if depth > 0 {
+            let inner = fs.open_at(dir, name.as_bytes(), Opening::Directory)?;
+            let mut names = Vec::new();
+            fs.list(inner.as_fd(), &mut |name, _, _| {
+                names.extend(Name::new(name))
+            })?;
+            for name in names {
+                self.sweep(inner.as_fd(), &name, depth - 1)?;
+            }
+        }
+        fs.remove_directory_at(dir, name.as_bytes())
+    }
+
+    /// Gives what stands at `path` a second name under the history directory of this run.
+    pub(super) fn keep_if(&self, keep: bool, path: &RelPath) -> Result<(), Failure> {
+        let (true, Some((directory, name))) = (keep, path.split()) else {
+            return Ok(());
+        };
+        let fs = self.fs();
+        let mut kept = RelPath::root();
+        let run = self.job.run.as_bytes();
+        let above = directory
+            .as_bytes()
+            .split(|&byte| byte == b'/')
+            .filter(|n| !n.is_empty());
+        for component in [HISTORY_DIRECTORY, run].into_iter().chain(above) {
+            let component = Name::new(component)
+                .map_err(|_| Failure::Changed("it cannot be kept under its name"))?;
+            self.within(&kept, |dir| {
+                match fs.make_directory_at(dir, component.as_bytes(), 0o700) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                    result => result.map_err(Failure::io("make the history directory")),
+                }
+            })?;
+            kept = kept
+                .join(&component)
+                .map_err(|_| Failure::Changed("its path is too long to be kept"))?;
+        }
+        self.within(&directory, |from| {
+            self.within(&kept, |to| {
+                self.wrote_in(to);
+                match fs.link_at(from, name.as_bytes(), to, name.as_bytes()) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                    result => result.map_err(Failure::io("keep the old version")),
+                }
+            })
+        })
+    }
+}

@@ -1,0 +1,278 @@
+//! Making something new under a temporary name, whole, and giving it its place.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use super::{Applier, Failure, check, standing};
+use crate::endpoint::{Content, Durability, Opened};
+use crate::entry::{Digest, Entry, Identity, Kind, Meta};
+use crate::fs::{Opening, Renaming, write_all_at};
+use crate::path::{Name, RelPath};
+use crate::plan::Expected;
+
+/// How often a file that changes while it is read is read again.
+const ATTEMPTS: u32 = 3;
+
+/// How many bytes are read at a time.
+const BUFFER: usize = 1 << 20;
+
+/// What was made under a temporary name and waits for its place.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) temporary: Name,
+    pub(super) digest: Option<Digest>,
+    /// The source's entry, if it was newer than planned.
+    pub(super) fresh: Option<Box<Entry>>,
+    pub(super) bytes: u64,
+}
+
+/// What is wanted at a place.
+pub(super) struct Wanted<'a> {
+    pub(super) path: &'a RelPath,
+    pub(super) kind: &'a Kind,
+    pub(super) meta: &'a Meta,
+    pub(super) source: &'a Identity,
+}
+
+impl Applier<'_> {
+    /// Makes `wanted` under a temporary name in `dir`.
+    pub(super) fn stage(
+        &self,
+        dir: BorrowedFd<'_>,
+        wanted: &Wanted<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Staged, Failure> {
+        let temporary = self.temporary_name();
+        let staged = match wanted.kind {
+            Kind::File { .. } => self.stage_file(dir, &temporary, wanted, buffer),
+            _ => self.stage_special(dir, &temporary, wanted),
+        };
+        match staged {
+            Ok((digest, fresh, bytes)) => Ok(Staged {
+                temporary,
+                digest,
+                fresh,
+                bytes,
+            }),
+            Err(failure) => {
+                self.discard(dir, &temporary);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Removes a temporary name that did not come to anything. If that fails the next run sweeps
+    /// it.
+    pub(super) fn discard(&self, dir: BorrowedFd<'_>, temporary: &Name) {
+        let _ = self.fs().unlink_at(dir, temporary.as_bytes());
+    }
+
+    #[expect(
+        clippy::type_complexity,
+        reason = "the parts of a Staged but for its name"
+    )]
+    fn stage_file(
+        &self,
+        dir: BorrowedFd<'_>,
+        temporary: &Name,
+        wanted: &Wanted<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(Option<Digest>, Option<Box<Entry>>, u64), Failure> {
+        let fs = self.fs();
+        for _ in 0..ATTEMPTS {
+            let opened = self.job.source.open(wanted.path, wanted.source);
+            let Opened { entry, mut content } =
+                opened.map_err(|error| Failure::Source("read it on the source", error))?;
+            let file = fs
+                .open_at(dir, temporary.as_bytes(), Opening::Create)
+                .map_err(Failure::io("create a file"))?;
+            let size = entry.kind.size();
+            let has_holes = entry.allocated < size;
+            let Some(digest) = self.copy(&mut *content, file.as_fd(), size, has_holes, buffer)?
+            else {
+                self.discard(dir, temporary);
+                continue;
+            };
+            let is_planned = entry.identity == *wanted.source;
+            let fresh = (!is_planned).then(|| Box::new(entry));
+            let projected;
+            let meta = match &fresh {
+                None => wanted.meta,
+                Some(entry) => {
+                    projected = self.onto.meta(&entry.meta);
+                    &projected
+                }
+            };
+            let status = fs
+                .status(file.as_fd())
+                .map_err(Failure::io("look at a new file"))?;
+            self.set_meta(file.as_fd(), &Kind::File { size }, meta, &status)?;
+            if self.job.durability == Durability::EachFile {
+                fs.sync(file.as_fd())
+                    .map_err(Failure::io("bring it to the disk"))?;
+            }
+            return Ok((Some(digest), fresh, size));
+        }
+        Err(Failure::Changed(
+            "it kept changing on the source while it was read",
+        ))
+    }
+
+    /// Copies a file's content. None if it changed meanwhile.
+    fn copy(
+        &self,
+        content: &mut dyn Content,
+        file: BorrowedFd<'_>,
+        size: u64,
+        has_holes: bool,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<Digest>, Failure> {
+        let reading = |error| Failure::Source("read it on the source", error);
+        let length = usize::try_from(size).unwrap_or(BUFFER).clamp(1, BUFFER);
+        if buffer.len() < length {
+            buffer.resize(length, 0);
+        }
+        let mut hasher = blake3::Hasher::new();
+        let mut offset = 0;
+        while offset < size {
+            let (start, end) = match has_holes {
+                true => content
+                    .next_data(offset)
+                    .map_err(reading)?
+                    .unwrap_or((size, size)),
+                false => (offset, size),
+            };
+            let (start, end) = (start.min(size), end.min(size));
+            hash_zeros(&mut hasher, start - offset);
+            offset = start;
+            while offset < end {
+                if self.job.cancel.is_cancelled() {
+                    return Err(Failure::Changed("the run was cancelled"));
+                }
+                let most = usize::try_from(end - offset).unwrap_or(BUFFER).min(BUFFER);
+                let read = content
+                    .read_at(&mut buffer[..most], offset)
+                    .map_err(reading)?;
+                if read == 0 {
+                    return Ok(None);
+                }
+                hasher.update(&buffer[..read]);
+                write_all_at(self.fs(), file, &buffer[..read], offset)
+                    .map_err(Failure::io("write it"))?;
+                offset += read as u64;
+            }
+        }
+        if has_holes {
+            self.fs()
+                .set_length(file, size)
+                .map_err(Failure::io("write it"))?;
+        }
+        let unchanged = content.is_unchanged().map_err(reading)?;
+        Ok(unchanged.then(|| Digest(*hasher.finalize().as_bytes())))
+    }
+
+    #[expect(
+        clippy::type_complexity,
+        reason = "the parts of a Staged but for its name"
+    )]
+    fn stage_special(
+        &self,
+        dir: BorrowedFd<'_>,
+        temporary: &Name,
+        wanted: &Wanted<'_>,
+    ) -> Result<(Option<Digest>, Option<Box<Entry>>, u64), Failure> {
+        let fs = self.fs();
+        let name = temporary.as_bytes();
+        let node = |file_type, number| fs.make_node_at(dir, name, file_type, number);
+        let made = match wanted.kind {
+            Kind::Symlink { target } => fs.make_symlink_at(dir, name, &target.0),
+            Kind::Fifo => node(FileType::Fifo, 0),
+            Kind::Socket => node(FileType::Socket, 0),
+            Kind::CharacterDevice { number } => node(FileType::CharacterDevice, *number),
+            Kind::BlockDevice { number } => node(FileType::BlockDevice, *number),
+            Kind::Directory => fs.make_directory_at(dir, name, 0o700),
+            Kind::File { .. } => Err(Errno::INVAL.into()),
+        };
+        made.map_err(Failure::io("create it"))?;
+        let handle = fs
+            .open_at(dir, name, Opening::Handle)
+            .map_err(Failure::io("open it"))?;
+        let status = fs
+            .status(handle.as_fd())
+            .map_err(Failure::io("look at it"))?;
+        let meta = match wanted.kind {
+            // Its owner has to be able to fill it; it is settled when that is done.
+            Kind::Directory => &Meta {
+                mode: wanted.meta.mode | 0o700,
+                ..wanted.meta.clone()
+            },
+            _ => wanted.meta,
+        };
+        if status.uid != rustix::process::geteuid().as_raw() {
+            return Err(Failure::Changed(
+                "somebody put something else under a temporary name",
+            ));
+        }
+        self.set_meta(handle.as_fd(), wanted.kind, meta, &status)?;
+        Ok((None, None, 0))
+    }
+
+    /// Gives what was staged its place, if what stands there is what the plan expects.
+    pub(super) fn place(
+        &self,
+        dir: BorrowedFd<'_>,
+        temporary: &Name,
+        name: &Name,
+        expected: &Expected,
+    ) -> Result<(), Failure> {
+        let placed = self.rename_over(dir, temporary, dir, name, expected);
+        if placed.is_err() {
+            self.discard(dir, temporary);
+        }
+        placed
+    }
+
+    /// Renames something to where what is expected stands.
+    pub(super) fn rename_over(
+        &self,
+        from_dir: BorrowedFd<'_>,
+        from: &Name,
+        to_dir: BorrowedFd<'_>,
+        to: &Name,
+        expected: &Expected,
+    ) -> Result<(), Failure> {
+        let fs = self.fs();
+        let rename =
+            |renaming| fs.rename_at(from_dir, from.as_bytes(), to_dir, to.as_bytes(), renaming);
+        if *expected == Expected::Absent {
+            match rename(Renaming::KeepExisting) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    return check(&Expected::Absent, standing(fs, to_dir, to)?.as_ref());
+                }
+                // A file system that cannot promise this; then it is looked at first.
+                Err(error) if is_unsupported(&error) => {}
+                result => return result.map_err(Failure::io("rename it into place")),
+            }
+        }
+        check(expected, standing(fs, to_dir, to)?.as_ref())?;
+        rename(Renaming::Replace).map_err(Failure::io("rename it into place"))
+    }
+}
+
+/// Whether a file system does not know a kind of rename.
+pub(super) fn is_unsupported(error: &io::Error) -> bool {
+    let unsupported = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
+    Errno::from_io_error(error).is_some_and(|errno| unsupported.contains(&errno))
+}
+
+fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
+    const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    while count > 0 {
+        let some = count.min(ZEROS.len() as u64);
+        hasher.update(&ZEROS[..usize::try_from(some).unwrap_or(ZEROS.len())]);
+        count -= some;
+    }
+}

@@ -1,0 +1,406 @@
+//! Directories, moves and links: what changes names and no content.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::FileType;
+
+use super::place::{Wanted, is_unsupported};
+use super::{Applier, Failure, check, standing};
+use crate::endpoint::Outcome;
+use crate::entry::{Identity, Kind, Meta};
+use crate::error::Error;
+use crate::fs::{Opening, Renaming, Status};
+use crate::path::{Name, RelPath};
+use crate::plan::{Counts, Expected, Op, Stage, Step};
+
+impl Applier<'_> {
+    /// Makes, replaces or moves one directory.
+    pub(super) fn structure(&self, step: &Step) {
+        let done = match &step.op {
+            Op::MakeDirectory { path, meta } => self.make_directory(path, meta),
+            Op::ReplaceWithDirectory {
+                path,
+                meta,
+                expected,
+                keep_old,
+            } => self
+                .keep_if(*keep_old, path)
+                .and_then(|()| self.replace_with_directory(path, meta, expected)),
+            Op::MoveDirectory { from, to, expected } => self.move_directory(from, to, expected),
+            _ => return,
+        };
+        match done {
+            Ok(status) => self.done(step.id, &step.op, status.identity),
+            Err(failure) => self.failed(step.op.path(), &failure),
+        }
+    }
+
+    fn split(&self, path: &RelPath) -> Result<(RelPath, Name), Failure> {
+        path.split()
+            .ok_or(Failure::Changed("the root itself cannot be replaced"))
+    }
+
+    fn make_directory(&self, path: &RelPath, meta: &Meta) -> Result<Status, Failure> {
+        let (directory, name) = self.split(path)?;
+        self.within(&directory, |dir| {
+            let fs = self.fs();
+            match fs.make_directory_at(dir, name.as_bytes(), 0o700) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    check(&Expected::Absent, standing(fs, dir, &name)?.as_ref())?;
+                }
+                result => result.map_err(Failure::io("make the directory"))?,
+            }
+            self.wrote_in(dir);
+            let handle = fs
+                .open_at(dir, name.as_bytes(), Opening::Handle)
+                .map_err(Failure::io("open the new directory"))?;
+            let status = fs
+                .status(handle.as_fd())
+                .map_err(Failure::io("look at it"))?;
+            let ours = status.uid == rustix::process::geteuid().as_raw();
+            if status.file_type != FileType::Directory || !ours {
+                return Err(Failure::Changed("somebody put something else in its place"));
+            }
+            let meta = Meta {
+                mode: meta.mode | 0o700,
+                ..meta.clone()
+            };
+            self.set_meta(handle.as_fd(), &Kind::Directory, &meta, &status)?;
+            Ok(status)
+        })
+    }
+
+    fn replace_with_directory(
+        &self,
+        path: &RelPath,
+        meta: &Meta,
+        expected: &Expected,
+    ) -> Result<Status, Failure> {
+        let (directory, name) = self.split(path)?;
+        let nobody = Identity {
+            device: 0,
+            inode: 0,
+            ctime: Default::default(),
+            links: 0,
+        };
+        let wanted = Wanted {
+            path,
+            kind: &Kind::Directory,
+            meta,
+            source: &nobody,
+        };
+        self.within(&directory, |dir| {
+            let fs = self.fs();
+            let staged = self.stage(dir, &wanted, &mut Vec::new())?;
+            let temporary = staged.temporary.as_bytes();
+            let exchanged = check(expected, standing(fs, dir, &name)?.as_ref()).and_then(|()| {
+                let exchange =
+                    fs.rename_at(dir, temporary, dir, name.as_bytes(), Renaming::Exchange);
+                match exchange {
+                    // Where nothing can be exchanged the old name goes first.
+                    Err(error) if is_unsupported(&error) => fs
+                        .unlink_at(dir, name.as_bytes())
+                        .and_then(|()| {
+                            let keep = Renaming::Replace;
+                            fs.rename_at(dir, temporary, dir, name.as_bytes(), keep)
+                        })
+                        .map_err(Failure::io("put the directory in its place")),
+                    Err(error) => Err(Failure::Io("put the directory in its place", error)),
+                    Ok(()) => fs
+                        .unlink_at(dir, temporary)
+                        .map_err(Failure::io("remove what the directory replaced")),
+                }
+            });
+            if exchanged.is_err() {
+                let _ = fs.remove_directory_at(dir, temporary);
+            }
+            exchanged?;
+            self.wrote_in(dir);
+            standing(fs, dir, &name)?.ok_or(Failure::Changed("it vanished again"))
+        })
+    }
+
+    fn move_directory(
+        &self,
+        from: &RelPath,
+        to: &RelPath,
+        expected: &Expected,
+    ) -> Result<Status, Failure> {
+        let (from_directory, from_name) = self.split(from)?;
+        let (to_directory, to_name) = self.split(to)?;
+        self.within(&from_directory, |from_dir| {
+            check(
+                expected,
+                standing(self.fs(), from_dir, &from_name)?.as_ref(),
+            )?;
+            // Moving a directory changes its link to its parent, which its own mode may forbid.
+            self.within(&to_directory, |to_dir| {
+                let moved =
+                    self.rename_over(from_dir, &from_name, to_dir, &to_name, &Expected::Absent);
+                moved?;
+                self.wrote_in(to_dir);
+                self.wrote_in(from_dir);
+                let moved = standing(self.fs(), to_dir, &to_name)?;
+                moved.ok_or(Failure::Changed("it vanished again"))
+            })
+        })
+    }
+
+    /// Gives files other names. Those whose old name gets other content are linked first, so that
+    /// no name is missing in between and every order is right.
+    pub(super) fn move_files(&self) -> Result<(), Error> {
+        let all = || {
+            self.steps(Stage::Moves)
+                .map(|step| step.map_err(Error::Spool))
+        };
+        for step in all() {
+            let step = step?;
+            if let Op::MoveFile {
+                keeps_old_name: true,
+                to,
+                ..
+            } = &step.op
+            {
+                if let Err(failure) = self.link_aside(&step) {
+                    self.failed(to, &failure);
+                }
+                self.go_on()?;
+            }
+        }
+        for step in all() {
+            let step = step?;
+            if let Err(failure) = self.move_file(&step) {
+                self.failed(step.op.path(), &failure);
+            }
+            self.job.cancel.check()?;
+            self.go_on()?;
+        }
+        // Only now no further rename changes what was moved.
+        for step in all() {
+            let step = step?;
+            let Ok(place) = self.split(step.op.path()) else {
+                continue;
+            };
+            if !self.was_moved(step.id) {
+                continue;
+            }
+            let status = self.within(&place.0, |dir| standing(self.fs(), dir, &place.1));
+            if let Ok(Some(status)) = status {
+                self.note_identity(step.id, status.identity);
+            }
+        }
+        Ok(())
+    }
+
+    fn aside(&self, step: &Step) -> Name {
+        self.temporary_name_of("m", step.id.into())
+    }
+
+    fn link_aside(&self, step: &Step) -> Result<(), Failure> {
+        let Op::MoveFile {
+            from, to, expected, ..
+        } = &step.op
+        else {
+            return Ok(());
+        };
+        let (from_directory, from_name) = self.split(from)?;
+        let (to_directory, _) = self.split(to)?;
+        let aside = self.aside(step);
+        self.within(&from_directory, |from_dir| {
+            check(
+                expected,
+                standing(self.fs(), from_dir, &from_name)?.as_ref(),
+            )?;
+            self.within(&to_directory, |to_dir| {
+                self.fs()
+                    .link_at(from_dir, from_name.as_bytes(), to_dir, aside.as_bytes())
+                    .map_err(Failure::io("give the file a second name"))
+            })
+        })
+    }
+
+    fn move_file(&self, step: &Step) -> Result<(), Failure> {
+        let Op::MoveFile {
+            from,
+            to,
+            expected,
+            replaces,
+            keeps_old_name,
+            meta,
+        } = &step.op
+        else {
+            return Ok(());
+        };
+        let (from_directory, from_name) = self.split(from)?;
+        let (to_directory, to_name) = self.split(to)?;
+        let fs = self.fs();
+        let status = if *keeps_old_name {
+            let aside = self.aside(step);
+            self.within(&to_directory, |to_dir| {
+                if standing(fs, to_dir, &aside)?.is_none() {
+                    // It could not be linked, which has been reported.
+                    return Ok(None);
+                }
+                let replaces = without_stamp(replaces);
+                let moved = self.rename_over(to_dir, &aside, to_dir, &to_name, &replaces);
+                if moved.is_err() {
+                    self.discard(to_dir, &aside);
+                }
+                moved?;
+                self.wrote_in(to_dir);
+                standing(fs, to_dir, &to_name)
+            })?
+        } else {
+            self.within(&from_directory, |from_dir| {
+                check(expected, standing(fs, from_dir, &from_name)?.as_ref())?;
+                self.within(&to_directory, |to_dir| {
+                    let replaces = without_stamp(replaces);
+                    self.rename_over(from_dir, &from_name, to_dir, &to_name, &replaces)?;
+                    self.wrote_in(to_dir);
+                    self.wrote_in(from_dir);
+                    if let Some(meta) = meta {
+                        self.set_meta_of(to_dir, &to_name, meta)?;
+                    }
+                    standing(fs, to_dir, &to_name)
+                })
+            })?
+        };
+        if let Some(status) = status {
+            self.done(step.id, &step.op, status.identity);
+        }
+        Ok(())
+    }
+
+    /// Sets the metadata of a file that has just got its name.
+    fn set_meta_of(&self, dir: BorrowedFd<'_>, name: &Name, meta: &Meta) -> Result<(), Failure> {
+        let handle = self.fs().open_at(dir, name.as_bytes(), Opening::Handle);
+        let handle = handle.map_err(Failure::io("open the moved file"))?;
+        let status = self
+            .fs()
+            .status(handle.as_fd())
+            .map_err(Failure::io("look at it"))?;
+        if status.file_type != FileType::RegularFile {
+            return Err(Failure::Changed("somebody put something else in its place"));
+        }
+        self.set_meta(
+            handle.as_fd(),
+            &Kind::File { size: status.size },
+            meta,
+            &status,
+        )
+    }
+
+    fn was_moved(&self, id: u32) -> bool {
+        super::lock(&self.outcomes)
+            .steps
+            .get(id as usize)
+            .is_some_and(Option::is_some)
+    }
+
+    fn note_identity(&self, id: u32, identity: Identity) {
+        if let Some(Some(outcome)) = super::lock(&self.outcomes).steps.get_mut(id as usize) {
+            outcome.identity = identity;
+        }
+    }
+
+    /// Makes names of one inode.
+    pub(super) fn link(&self, step: &Step) {
+        let Op::Link {
+            leader,
+            members,
+            keep_old,
+        } = &step.op
+        else {
+            return;
+        };
+        let mut counts = Counts::default();
+        let mut whole = true;
+        for (member, expected) in members {
+            let keep_old = *keep_old && *expected != Expected::Absent;
+            let linked = self
+                .keep_if(keep_old, member)
+                .and_then(|()| self.link_member(leader, member, expected));
+            match linked {
+                Ok(()) if *expected == Expected::Absent => counts.created += 1,
+                Ok(()) => counts.updated += 1,
+                Err(failure) => {
+                    self.failed(member, &failure);
+                    whole = false;
+                }
+            }
+        }
+        let status = self
+            .split(leader)
+            .and_then(|(directory, name)| {
+                self.within(&directory, |dir| standing(self.fs(), dir, &name))
+            })
+            .ok()
+            .flatten();
+        match status.filter(|_| whole) {
+            Some(status) => {
+                let outcome = Outcome {
+                    identity: status.identity,
+                    digest: None,
+                    fresh: None,
+                };
+                self.done_with(step.id, &counts, outcome, 0);
+            }
+            None => super::lock(&self.outcomes).counts.add(&counts),
+        }
+    }
+
+    fn link_member(
+        &self,
+        leader: &RelPath,
+        member: &RelPath,
+        expected: &Expected,
+    ) -> Result<(), Failure> {
+        let fs = self.fs();
+        let (leader_directory, leader_name) = self.split(leader)?;
+        let (directory, name) = self.split(member)?;
+        self.within(&leader_directory, |leader_dir| {
+            let status = standing(fs, leader_dir, &leader_name)?
+                .filter(|status| status.file_type != FileType::Directory)
+                .ok_or(Failure::Changed(
+                    "the file that it is another name of is not there",
+                ))?;
+            self.within(&directory, |dir| {
+                let now = standing(fs, dir, &name)?;
+                if now.is_some_and(|now| now.identity.is_same_inode(&status.identity)) {
+                    return Ok(());
+                }
+                check(expected, now.as_ref())?;
+                let temporary = self.temporary_name();
+                fs.link_at(
+                    leader_dir,
+                    leader_name.as_bytes(),
+                    dir,
+                    temporary.as_bytes(),
+                )
+                .map_err(Failure::io("give the file another name"))?;
+                self.place(dir, &temporary, &name, expected)?;
+                self.wrote_in(dir);
+                Ok(())
+            })
+        })
+    }
+}
+
+/// An expectation on something that this very run may have given another name, which stamps it.
+fn without_stamp(expected: &Expected) -> Expected {
+    match expected {
+        Expected::Version {
+            identity,
+            size,
+            mtime,
+        } => Expected::Version {
+            identity: Identity {
+                links: u32::MAX,
+                ..*identity
+            },
+            size: *size,
+            mtime: *mtime,
+        },
+        other => *other,
+    }
+}

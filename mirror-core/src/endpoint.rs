@@ -1,0 +1,186 @@
+//! A tree that can be mirrored from or to, wherever it is.
+
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+
+use crate::capacity::Capacity;
+use crate::entry::{Digest, Entry, Identity, Problem, Side};
+use crate::error::Error;
+use crate::filter::Filter;
+use crate::listing::Listings;
+use crate::local::LocalTree;
+use crate::manifest::{Manifest, RootId};
+use crate::path::RelPath;
+use crate::plan::{Counts, Plan};
+use crate::policy::{Capabilities, Policy};
+use crate::progress::{Cancel, Observer};
+
+/// How sure a run is that what it wrote survives a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// The kernel writes when it likes. Renames stay atomic for processes, not for power cuts.
+    None,
+    /// Contents reach the disk a batch at a time before any of the batch is renamed, and
+    /// everything before anything is deleted.
+    #[default]
+    Batch,
+    /// Each file and its directory reach the disk before the next file is renamed.
+    EachFile,
+}
+
+/// What a scan needs to know.
+#[derive(Debug)]
+pub struct ScanRequest<'a> {
+    pub(crate) side: Side,
+    pub(crate) policy: &'a Policy,
+    pub(crate) filter: &'a Filter,
+    /// Whether what the filter excludes is left out; a target whose excluded entries are to be
+    /// deleted lists them.
+    pub(crate) hide_excluded: bool,
+    pub(crate) base: Option<Arc<Manifest>>,
+    /// Threads beside the caller's.
+    pub(crate) threads: usize,
+    pub(crate) cancel: &'a Cancel,
+}
+
+/// An open file of a source.
+pub trait Content: Debug + Send {
+    /// Reads into `buffer` from `offset`; 0 at the end.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// The next run of bytes at or after `offset` that is not a hole, as start and end; None when
+    /// only a hole is left.
+    ///
+    /// # Errors
+    /// Those of seeking.
+    fn next_data(&mut self, offset: u64) -> io::Result<Option<(u64, u64)>>;
+
+    /// Whether the file is still the version it was when it was opened.
+    ///
+    /// # Errors
+    /// Those of asking.
+    fn is_unchanged(&self) -> io::Result<bool>;
+}
+
+/// A file as it was when it was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// What it is now, with all metadata if it is not the version that was expected.
+    pub entry: Entry,
+    /// Its content.
+    pub content: Box<dyn Content>,
+}
+
+/// What carrying out a plan needs to know.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) side: Side,
+    pub(crate) source: &'a dyn Endpoint,
+    pub(crate) policy: &'a Policy,
+    pub(crate) durability: Durability,
+    pub(crate) threads: usize,
+    /// What temporary names of this run hold.
+    pub(crate) run: &'a str,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) cancel: &'a Cancel,
+}
+
+impl Debug for Job<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job")
+            .field("side", &self.side)
+            .field("run", &self.run)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of one step that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub(crate) identity: Identity,
+    /// The digest of the content that was copied.
+    pub(crate) digest: Option<Digest>,
+    /// The source's entry, where it was newer than planned.
+    pub(crate) fresh: Option<Box<Entry>>,
+}
+
+/// What became of a plan on one side.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    /// By the number of the step; None for what was not done.
+    pub(crate) steps: Vec<Option<Outcome>>,
+    pub(crate) counts: Counts,
+    pub(crate) skipped: u64,
+    pub(crate) bytes_copied: u64,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// A tree that can be mirrored from or to.
+///
+/// Sealed: [`LocalTree`](crate::LocalTree) is what there is; trees behind a link come next.
+pub trait Endpoint: sealed::Sealed + Debug + Send + Sync {
+    /// The tree itself, if it is on this machine.
+    fn as_local(&self) -> Option<&LocalTree> {
+        None
+    }
+
+    /// What tells this tree from every other.
+    ///
+    /// # Errors
+    /// Those of asking.
+    fn id(&self) -> Result<RootId, Error>;
+
+    /// What its host can do.
+    ///
+    /// # Errors
+    /// Those of asking.
+    fn capabilities(&self) -> Result<Capabilities, Error>;
+
+    /// Lists the tree in order.
+    ///
+    /// # Errors
+    /// What keeps the walk from beginning; later problems are in the listings.
+    fn scan(&self, request: &ScanRequest<'_>) -> Result<Box<dyn Listings + Send>, Error>;
+
+    /// Reads a file and digests it; None if it is not the version that `expected` describes or
+    /// changes meanwhile.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn digest(&self, path: &RelPath, expected: &Entry) -> io::Result<Option<Digest>>;
+
+    /// Opens a regular file.
+    ///
+    /// # Errors
+    /// Those of opening; [`io::ErrorKind::InvalidInput`] when it is no regular file any more.
+    fn open(&self, path: &RelPath, expected: &Identity) -> io::Result<Opened>;
+
+    /// What its file system has left.
+    ///
+    /// # Errors
+    /// Those of asking.
+    fn capacity(&self) -> Result<Capacity, Error>;
+
+    /// Makes sure that it can be written to and that nobody else does until this is dropped.
+    ///
+    /// # Errors
+    /// [`Refused::Busy`](crate::Refused::Busy), or why it cannot be written to.
+    fn lock(&self) -> Result<(), Error>;
+
+    /// Carries out the steps of one side of a plan.
+    ///
+    /// # Errors
+    /// What every further step would meet as well; what concerns single paths is in the outcomes.
+    fn carry_out(&self, job: &Job<'_>) -> Result<Outcomes, Error>;
+}
+
+pub(crate) mod sealed {
+    /// Keeps the trait closed until all kinds of trees exist and its shape has settled.
+    pub trait Sealed {}
+}

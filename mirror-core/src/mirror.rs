@@ -1,0 +1,692 @@
+//! The engine: scan both sides, plan, approve, apply, remember.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::endpoint::{Durability, Endpoint, Job, Outcomes, ScanRequest};
+use crate::entry::{Digest, Entry, Problem, Side};
+use crate::error::{Error, explain};
+use crate::filter::Filter;
+use crate::guard::{Guards, Refused};
+use crate::journal::{self, Journal};
+use crate::listing::{Pair, record_of};
+use crate::local::LocalTree;
+use crate::manifest::{Manifest, Record, RootId};
+use crate::plan::{Conflict, Counts, Plan};
+use crate::policy::{Compare, Direction, Policy};
+use crate::progress::{Cancel, Event, Observer, Phase};
+use crate::read::ContentReader;
+use crate::reconcile::{Content, Item, Ledger, Rules, compare, decide, relocate::relocate};
+use crate::remember::Learned;
+use crate::scan::stamping_clock;
+use crate::spool::Spool;
+use crate::state::State;
+use crate::verify::{Difference, Level};
+
+/// Two trees that are to be made equal, and how.
+///
+/// A handle is [`Send`], blocks while it works, and starts threads of its own only meanwhile:
+/// inside an async runtime, use it in a `spawn_blocking` closure.
+///
+/// ```
+/// use mirror_core::{Guards, LocalTree, Mirror};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let (site, copy) = (folder.path().join("site"), folder.path().join("copy"));
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "hello")?;
+/// let source = LocalTree::open(&site)?;
+/// let target = LocalTree::open_or_create(&copy)?;
+/// let planned = Mirror::new(&source, &target).plan()?;
+/// assert!(planned.plan().to_string().starts_with("copy index.html\n"));
+/// assert!(!copy.exists(), "planning changes nothing");
+///
+/// let report = planned.approve(&Guards::default())?.apply()?;
+/// assert_eq!(report.counts.created, 1);
+/// assert_eq!(std::fs::read_to_string(copy.join("index.html"))?, "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Mirror<'a> {
+    trees: Pair<&'a dyn Endpoint>,
+    policy: Policy,
+    filter: Filter,
+    state: Option<PathBuf>,
+    durability: Durability,
+    threads: usize,
+    observer: &'a dyn Observer,
+    cancel: Cancel,
+}
+
+impl std::fmt::Debug for Mirror<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mirror")
+            .field("trees", &self.trees)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Mirror<'a> {
+    /// Tree `b` is to become equal to tree `a`, by [`Policy::mirror`], without filter or state.
+    pub fn new(a: &'a dyn Endpoint, b: &'a dyn Endpoint) -> Mirror<'a> {
+        let threads = std::thread::available_parallelism()
+            .map_or(2, usize::from)
+            .clamp(2, 8);
+        Mirror {
+            trees: Pair { a, b },
+            policy: Policy::mirror(),
+            filter: Filter::default(),
+            state: None,
+            durability: Durability::default(),
+            threads,
+            observer: &(),
+            cancel: Cancel::default(),
+        }
+    }
+
+    /// What "equal" means.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Mirror<'a> {
+        self.policy = policy;
+        self
+    }
+
+    /// Which paths take part.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Mirror<'a> {
+        self.filter = filter;
+        self
+    }
+
+    /// The folder in which to remember what both sides agreed on. It lies outside of both trees;
+    /// many pairs of trees can share it. With it, unchanged files are not read again and renames
+    /// are recognised.
+    #[must_use]
+    pub fn state(mut self, folder: impl Into<PathBuf>) -> Mirror<'a> {
+        self.state = Some(folder.into());
+        self
+    }
+
+    /// How sure it has to be that what was written survives a power cut.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Mirror<'a> {
+        self.durability = durability;
+        self
+    }
+
+    /// How many threads write contents and read files at once; at least 1.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Mirror<'a> {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// Who is told how it goes.
+    #[must_use]
+    pub fn observer(mut self, observer: &'a dyn Observer) -> Mirror<'a> {
+        self.observer = observer;
+        self
+    }
+
+    /// What stops it.
+    #[must_use]
+    pub fn cancel(mut self, cancel: Cancel) -> Mirror<'a> {
+        self.cancel = cancel;
+        self
+    }
+
+    /// Looks at both trees and plans what makes them equal. Neither is changed.
+    ///
+    /// # Errors
+    /// A root that cannot be walked, trees that overlap, a state folder that cannot be used, or
+    /// cancelling. What concerns single paths is in the plan's problems.
+    pub fn plan(self) -> Result<Planned<'a>, Error> {
+        self.refuse_overlap()?;
+        let mut remembered = Remembered::default();
+        if let Some(folder) = self.state.clone() {
+            remembered = self.recall(&folder)?;
+        }
+        let capabilities = Pair {
+            a: self.trees.a.capabilities()?,
+            b: self.trees.b.capabilities()?,
+        };
+        let rules = Rules::new(
+            &self.policy,
+            &self.filter,
+            [&capabilities.a, &capabilities.b],
+            remembered.state.is_some(),
+        );
+        let folder = remembered.state.as_ref().map(State::descriptor);
+        let (items, tally, roots) = self.compare(&rules, &remembered, folder.clone())?;
+        let items = relocate(items, &rules, folder.clone())?;
+        let reader = self.reader();
+        let items = if holds_doubt(&items)? {
+            self.observer.event(&Event::Phase(Phase::Comparing));
+            reader.settle(items, folder.clone())?
+        } else {
+            items
+        };
+        let mut read = |doubts: &[_]| reader.read(doubts);
+        let (plan, ledger) = decide(&items, tally, &rules, &mut read, folder)?;
+        let changes = plan.summary().counts.iter().map(total).sum();
+        self.observer.event(&Event::Planned {
+            entries: changes,
+            bytes: plan.summary().bytes_to_copy,
+        });
+        for problem in plan.problems() {
+            self.observer.event(&Event::Problem(problem));
+        }
+        Ok(Planned {
+            mirror: self,
+            plan,
+            ledger: Some(ledger),
+            remembered,
+            roots: Some(roots),
+        })
+    }
+
+    /// Takes up a plan that was saved. It is not trusted: what it expects is checked step by step,
+    /// guards judge it by what both trees hold now, and the base learns nothing from it.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan), since both trees are looked at.
+    pub fn adopt(self, mut plan: Plan) -> Result<Planned<'a>, Error> {
+        let now = Mirror {
+            state: None,
+            observer: &(),
+            ..self.clone()
+        }
+        .plan()?;
+        plan.summary.entries = now.plan.summary().entries;
+        plan.summary.need = now.plan.summary().need;
+        drop(now);
+        let remembered = match self.state.clone() {
+            Some(folder) => self.recall(&folder)?,
+            None => Remembered::default(),
+        };
+        Ok(Planned {
+            mirror: self,
+            plan,
+            ledger: None,
+            remembered,
+            roots: None,
+        })
+    }
+
+    /// Compares both trees without what a run remembers, and lists how they differ.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Self::plan); for [`Level::Independent`] both trees have to be local.
+    pub fn verify(&self, level: Level) -> Result<Vec<Difference>, Error> {
+        self.observer.event(&Event::Phase(Phase::Verifying));
+        let compare = match level {
+            Level::Independent => {
+                if let (Some(a), Some(b)) = (self.trees.a.as_local(), self.trees.b.as_local()) {
+                    return self.verify_independently(a, b);
+                }
+                Compare::Checksum
+            }
+            Level::Digest => Compare::Checksum,
+            Level::Quick => Compare::Quick,
+        };
+        let policy = Policy {
+            compare,
+            ..self.policy.clone()
+        };
+        let fresh = Mirror {
+            policy,
+            state: None,
+            observer: &(),
+            ..self.clone()
+        };
+        let planned = fresh.plan()?;
+        let mut differences = Vec::new();
+        for step in planned.plan().steps() {
+            let step = step.map_err(Error::Spool)?;
+            if let Some(what) = step.op.words() {
+                differences.push(Difference {
+                    path: step.op.path().clone(),
+                    what,
+                });
+            }
+        }
+        let problems = planned.plan().problems().iter();
+        differences.extend(problems.map(|p| Difference {
+            path: p.path.clone(),
+            what: p.error.clone(),
+        }));
+        Ok(differences)
+    }
+
+    fn verify_independently(&self, a: &LocalTree, b: &LocalTree) -> Result<Vec<Difference>, Error> {
+        let privileged = b.capabilities()?.privileged;
+        let options = crate::verify::Independent {
+            filter: Some(&self.filter),
+            owners: privileged && self.policy.ownership == crate::Ownership::Preserve,
+            extraneous: self.policy.extraneous == crate::Extraneous::Delete,
+        };
+        crate::verify::verify_independently(a.path(), b.path(), &options).map_err(|source| {
+            Error::OpenRoot {
+                path: b.path().to_path_buf(),
+                source,
+            }
+        })
+    }
+
+    fn reader(&self) -> ContentReader<'_> {
+        ContentReader {
+            trees: self.trees,
+            threads: self.threads,
+            cancel: &self.cancel,
+        }
+    }
+
+    fn refuse_overlap(&self) -> Result<(), Error> {
+        let (Some(a), Some(b)) = (self.trees.a.as_local(), self.trees.b.as_local()) else {
+            return Ok(());
+        };
+        if a.lies_within(b)? {
+            return Err(Refused::Overlap {
+                inner: "source",
+                outer: "target",
+            }
+            .into());
+        }
+        if b.lies_within(a)? {
+            return Err(Refused::Overlap {
+                inner: "target",
+                outer: "source",
+            }
+            .into());
+        }
+        if let Some(folder) = &self.state {
+            let folder = LocalTree::open_or_create(folder)?;
+            for (tree, name) in [(a, "source"), (b, "target")] {
+                if folder.lies_within(tree)? {
+                    return Err(Refused::StateInside { tree: name }.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the state of this pair of trees.
+    fn recall(&self, folder: &Path) -> Result<Remembered, Error> {
+        let ids = [self.trees.a.id()?, self.trees.b.id()?];
+        let mut named = blake3::Hasher::new();
+        for id in &ids {
+            named.update(&(id.path.0.len() as u64).to_le_bytes());
+            named.update(&id.path.0);
+        }
+        named.update(&self.policy.fingerprint().0);
+        named.update(&self.filter.fingerprint().0);
+        let state = State::open(folder, Digest(*named.finalize().as_bytes()))?;
+        let (base, mut notes) = state.base();
+        let base = base.filter(|base| {
+            let same = |x: &RootId, y: &RootId| (x.device, x.inode) == (y.device, y.inode);
+            let roots = &base.header().roots;
+            let ours = same(&roots[0], &ids[0]) && same(&roots[1], &ids[1]);
+            if !ours && ids[1].inode != 0 {
+                notes.push(
+                    "another directory stands under the same path than in the last run, so that \
+                     both trees are compared in full"
+                        .to_owned(),
+                );
+            }
+            ours
+        });
+        let (interrupted, journal_notes) = Journal::unfinished(&state);
+        notes.extend(journal_notes);
+        if let Some(interrupted) = interrupted {
+            notes.push(format!(
+                "the last run was interrupted{}; this one goes on from what it had done",
+                interrupted
+                    .phase
+                    .map(|phase| format!(" while {phase}"))
+                    .unwrap_or_default()
+            ));
+        }
+        for note in &notes {
+            self.observer.event(&Event::Note(note));
+        }
+        Ok(Remembered {
+            state: Some(state),
+            base: base.map(Arc::new),
+            notes,
+        })
+    }
+
+    fn compare(
+        &self,
+        rules: &Rules<'_>,
+        remembered: &Remembered,
+        folder: Option<Arc<OwnedFd>>,
+    ) -> Result<(Spool<Item>, crate::reconcile::Tally, [Entry; 2]), Error> {
+        self.observer.event(&Event::Phase(Phase::Scanning));
+        // One worker beside the caller keeps two cores busy with two trees.
+        let threads = (self.threads / 2).max(1);
+        let request = |side: Side| ScanRequest {
+            side,
+            policy: &self.policy,
+            filter: &self.filter,
+            hide_excluded: !(side == Side::B
+                && self.policy.direction == Direction::Mirror
+                && self.filter.deletes_excluded()),
+            base: remembered.base.clone(),
+            threads,
+            cancel: &self.cancel,
+        };
+        let mut a = self.trees.a.scan(&request(Side::A))?;
+        let mut b = self.trees.b.scan(&request(Side::B))?;
+        let roots = [a.root().clone(), b.root().clone()];
+        let base = remembered.base.as_deref();
+        let blocks = base.map(Manifest::blocks).into_iter().flatten();
+        let mut items = Spool::new(folder);
+        let mut sink = |item: Item| items.push(&item).map(drop).map_err(Error::Spool);
+        let root = base.map(|base| &base.header().root);
+        let tally = compare(blocks, root, &mut *a, &mut *b, rules, &mut sink)?;
+        Ok((items, tally, roots))
+    }
+}
+
+fn holds_doubt(items: &Spool<Item>) -> Result<bool, Error> {
+    for item in items.iter() {
+        if let Item::Diff(diff) = item.map_err(Error::Spool)? {
+            if diff.content == Content::Unknown {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn total(counts: &Counts) -> u64 {
+    counts.created + counts.updated + counts.moved + counts.metadata_only + counts.deleted
+}
+
+/// What an earlier run left to know.
+#[derive(Debug, Default)]
+struct Remembered {
+    state: Option<State>,
+    base: Option<Arc<Manifest>>,
+    notes: Vec<String>,
+}
+
+/// A plan and what it takes to carry it out.
+#[must_use = "nothing happens before the plan is approved and applied"]
+#[derive(Debug)]
+pub struct Planned<'a> {
+    mirror: Mirror<'a>,
+    plan: Plan,
+    ledger: Option<Ledger>,
+    remembered: Remembered,
+    roots: Option<[Entry; 2]>,
+}
+
+impl<'a> Planned<'a> {
+    /// What is to be done.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What the user should know besides: a state that could not be used, a run that was
+    /// interrupted.
+    pub fn notes(&self) -> &[String] {
+        &self.remembered.notes
+    }
+
+    /// Holds the plan against the guards.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with what to do about it. Nothing has been changed.
+    pub fn approve(self, guards: &Guards) -> Result<Approved<'a>, Error> {
+        for side in [Side::B, Side::A] {
+            if self.plan.touches(side) {
+                // Where it cannot be asked, writing will tell.
+                let capacity = self.mirror.trees.on(side).capacity().ok();
+                guards.check(self.plan.summary(), side, capacity.as_ref())?;
+            }
+        }
+        Ok(Approved { planned: self })
+    }
+}
+
+/// A plan that keeps to the guards: the only thing that can be applied.
+#[must_use = "nothing happens before the plan is applied"]
+#[derive(Debug)]
+pub struct Approved<'a> {
+    planned: Planned<'a>,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Entries of the source, its root not counted.
+    pub entries: u64,
+    /// What was done, on both sides together.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Entries that were equal already.
+    pub unchanged: u64,
+    /// Entries left alone because of a problem, a conflict or the policy.
+    pub skipped: u64,
+    /// Bytes of file contents that were copied.
+    pub bytes_copied: u64,
+    /// Bytes of file contents that the target had already: moved, or compared and found equal.
+    pub bytes_matched: u64,
+    /// Paths that both sides changed.
+    pub conflicts: Vec<Conflict>,
+    /// Paths that could not be dealt with, and why.
+    pub problems: Vec<Problem>,
+    /// What else the user should know.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Whether every path was brought level.
+    pub fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+            && self
+                .conflicts
+                .iter()
+                .all(|conflict| conflict.winner.is_some())
+    }
+}
+
+impl Approved<'_> {
+    /// Carries the plan out.
+    ///
+    /// # Errors
+    /// What every further step would have met as well: no space, a disk that fails, a target that
+    /// another run works on, cancelling. What was done until then is whole, and running again goes
+    /// on from there. What concerns single paths is in the report.
+    pub fn apply(self) -> Result<Report, Error> {
+        let Planned {
+            mirror,
+            plan,
+            ledger,
+            remembered,
+            roots,
+        } = self.planned;
+        let summary = *plan.summary();
+        let mut report = Report {
+            entries: summary.entries_of(Side::A),
+            unchanged: summary.unchanged,
+            skipped: summary.skipped,
+            bytes_matched: summary.bytes_matched,
+            conflicts: plan.conflicts().to_vec(),
+            problems: plan.problems().to_vec(),
+            notes: remembered.notes,
+            ..Report::default()
+        };
+        let run = run_name();
+        let mut outcomes: Pair<Outcomes> = Pair::default();
+        let state = remembered.state.as_ref();
+        let mut journal = None;
+        if !plan.is_empty() {
+            for side in [Side::B, Side::A] {
+                if plan.touches(side) {
+                    mirror.trees.on(side).lock()?;
+                }
+            }
+            if let Some(state) = state {
+                journal = Some(Journaling::start(state, &run, mirror.observer)?);
+            }
+        }
+        for side in [Side::B, Side::A] {
+            if !plan.touches(side) {
+                continue;
+            }
+            let observer: &dyn Observer = match &journal {
+                Some(journal) => journal,
+                None => mirror.observer,
+            };
+            let job = Job {
+                plan: &plan,
+                side,
+                source: *mirror.trees.on(side.other()),
+                policy: &mirror.policy,
+                durability: mirror.durability,
+                threads: mirror.threads,
+                run: &run,
+                observer,
+                cancel: &mirror.cancel,
+            };
+            let mut done = mirror.trees.on(side).carry_out(&job)?;
+            report.counts.add(&done.counts);
+            report.skipped += done.skipped;
+            report.bytes_copied += done.bytes_copied;
+            report.problems.append(&mut done.problems);
+            *outcomes.on_mut(side) = done;
+        }
+        if let (Some(state), Some(ledger), Some(roots)) = (state, ledger, roots) {
+            let learned = Learned {
+                outcomes: Pair {
+                    a: &outcomes.a,
+                    b: &outcomes.b,
+                },
+            };
+            let base = remembered.base.as_deref();
+            remember(&mirror, state, base, ledger, &roots, &learned)?;
+        }
+        if let Some(journal) = journal {
+            journal.finish();
+        }
+        Ok(report)
+    }
+}
+
+/// Writes the next generation of the base, if there is anything new in it.
+fn remember(
+    mirror: &Mirror<'_>,
+    state: &State,
+    base: Option<&Manifest>,
+    ledger: Ledger,
+    roots: &[Entry; 2],
+    learned: &Learned<'_>,
+) -> Result<(), Error> {
+    if ledger.items.is_empty()
+        && ledger.touched.is_empty()
+        && ledger.root.is_none()
+        && base.is_some()
+    {
+        return Ok(());
+    }
+    mirror.observer.event(&Event::Phase(Phase::Remembering));
+    let failed = |source| Error::State {
+        path: state.path().to_path_buf(),
+        source,
+    };
+    let mut root: Record = match base {
+        Some(base) => base.header().root.clone(),
+        None => {
+            let mut record = record_of(&roots[0]);
+            record.identity = [None, None];
+            record
+        }
+    };
+    let mut ledger = ledger;
+    if let Some(Some(Some(known))) = ledger.root.take().map(|item| learned.resolve(item)) {
+        root = known;
+    }
+    let ids = [mirror.trees.a.id()?, mirror.trees.b.id()?];
+    let mut writer = state.writer(ids, root).map_err(failed)?;
+    learned
+        .write(base, ledger, &mut writer)
+        .map_err(|error| match error {
+            Error::Spool(source) => failed(source),
+            other => other,
+        })?;
+    state
+        .commit(writer, mirror.durability != Durability::None)
+        .map_err(failed)
+}
+
+/// Tells this run's temporary names from those of others: when it began, and the process.
+fn run_name() -> String {
+    format!("{:x}-{:x}", stamping_clock().seconds, std::process::id())
+}
+
+/// Writes the phases of a run to the journal on their way to the observer.
+struct Journaling<'a> {
+    journal: Mutex<Journal>,
+    observer: &'a dyn Observer,
+}
+
+impl<'a> Journaling<'a> {
+    fn start(
+        state: &State,
+        run: &str,
+        observer: &'a dyn Observer,
+    ) -> Result<Journaling<'a>, Error> {
+        let journal =
+            Journal::start(state, run, state.next_generation()).map_err(|source| Error::State {
+                path: state.path().to_path_buf(),
+                source,
+            })?;
+        Ok(Journaling {
+            journal: Mutex::new(journal),
+            observer,
+        })
+    }
+
+    fn finish(self) {
+        let journal = self
+            .journal
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        note(self.observer, journal.finish());
+    }
+}
+
+/// The journal only tells a later run about this one; a run does not fail for it.
+fn note(observer: &dyn Observer, result: io::Result<()>) {
+    if let Err(error) = result {
+        let note = format!(
+            "the journal of this run could not be kept: {}",
+            explain(&error)
+        );
+        observer.event(&Event::Note(&note));
+    }
+}
+
+impl Observer for Journaling<'_> {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Phase(phase) = event {
+            let name = phase.to_string();
+            let event = journal::Event::Phase { name };
+            let appended = self
+                .journal
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .append(&event, false);
+            note(self.observer, appended);
+        }
+        self.observer.event(event);
+    }
+}
