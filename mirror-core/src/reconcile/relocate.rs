@@ -358,7 +358,7 @@ fn topmost(pairs: Vec<(Diff, RelPath)>) -> BTreeMap<RelPath, Candidate> {
 }
 
 /// Finds where the entries of each old place begin, and which candidates hold something that
-/// must not move: what is protected, excluded, unreadable or was changed there.
+/// must not move: what is protected, excluded or unreadable.
 fn examine(
     items: &Spool<Item>,
     accepted: &mut BTreeMap<RelPath, Candidate>,
