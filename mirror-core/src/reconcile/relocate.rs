@@ -335,6 +335,21 @@ fn may_move(diff: &Diff, rules: &Rules<'_>) -> bool {
     !diff.protected && !stays
 }
 
+/// Whether a filter that lists an entry at its old place would hide it at the new one.
+fn is_excluded_at(
+    to: &RelPath,
+    from: &RelPath,
+    diff: &Diff,
+    target: Side,
+    rules: &Rules<'_>,
+) -> bool {
+    let (Some(entry), false) = (diff.on(target), rules.filter.is_empty()) else {
+        return false;
+    };
+    let path = diff.path.rebase(from, to);
+    path.is_some_and(|path| !rules.filter.admits(&path, entry.kind.is_directory()))
+}
+
 /// Drops pairs that lie within one another: what they hold is found file by file.
 fn topmost(pairs: Vec<(Diff, RelPath)>) -> BTreeMap<RelPath, Candidate> {
     let mut sources: BTreeMap<RelPath, ()> = BTreeMap::new();
@@ -395,7 +410,9 @@ fn examine(
             Item::Diff(diff) if diff.path == candidate.old.path => {}
             Item::Diff(diff) => {
                 candidate.start.get_or_insert(position);
-                candidate.movable &= may_move(diff, rules) && diff.on(target.other()).is_none();
+                candidate.movable &= may_move(diff, rules)
+                    && diff.on(target.other()).is_none()
+                    && !is_excluded_at(to, &candidate.old.path, diff, target, rules);
             }
             _ => candidate.movable = false,
         }
