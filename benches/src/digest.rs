@@ -50,9 +50,7 @@ fn content(path: &Path, metadata: &Metadata, hasher: &mut blake3::Hasher) -> Res
     } else if metadata.is_file() {
         hasher.update(&metadata.len().to_le_bytes());
         let file = File::open(path).map_err(Error::io("open", path))?;
-        hasher
-            .update_reader(file)
-            .map_err(Error::io("read", path))?;
+        hasher.update_reader(file).map_err(Error::io("read", path))?;
     }
     Ok(())
 }

@@ -41,14 +41,7 @@ impl Environment {
 
 impl fmt::Display for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            kernel,
-            filesystem,
-            processor,
-            cores,
-            memory_kib,
-            load,
-        } = self;
+        let Self { kernel, filesystem, processor, cores, memory_kib, load } = self;
         let memory = memory_kib.div_ceil(1 << 20);
         write!(
             f,
@@ -59,11 +52,7 @@ impl fmt::Display for Environment {
 }
 
 fn known(text: &str) -> String {
-    if text.is_empty() {
-        "unknown".to_owned()
-    } else {
-        text.to_owned()
-    }
+    if text.is_empty() { "unknown".to_owned() } else { text.to_owned() }
 }
 
 /// The text after `key` and its colon, from files such as `/proc/cpuinfo`.
@@ -79,11 +68,7 @@ fn filesystem<'a>(work: &Path, mounts: &'a str) -> &'a str {
         return "";
     };
     let device = metadata.dev();
-    let device = format!(
-        "{}:{}",
-        rustix::fs::major(device),
-        rustix::fs::minor(device)
-    );
+    let device = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
     kind_of_device(mounts, &device)
 }
 

@@ -72,10 +72,6 @@ impl Error {
         path: &Path,
     ) -> impl FnOnce(E) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            doing,
-            path,
-            source: source.into(),
-        }
+        move |source| Self::Io { doing, path, source: source.into() }
     }
 }

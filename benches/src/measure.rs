@@ -37,26 +37,17 @@ pub fn run(label: &str, command: &mut Command) -> Result<Usage, Error> {
     let doing = |doing| Error::io(doing, &program);
     let mut said = tempfile::tempfile().map_err(doing("keep the messages of"))?;
     let stderr = said.try_clone().map_err(doing("keep the messages of"))?;
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(stderr);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
 
     let start = now();
-    let mut child = command.spawn().map_err(|source| Error::Start {
-        program: program.clone(),
-        source,
-    })?;
+    let mut child =
+        command.spawn().map_err(|source| Error::Start { program: program.clone(), source })?;
     let ended = child.wait4().map_err(doing("wait for"))?;
     let wall = start.elapsed();
 
     if !ended.status.success() {
         let said = last_lines(&mut said).map_err(doing("read the messages of"))?;
-        return Err(Error::Failed {
-            label: label.to_owned(),
-            status: ended.status,
-            said,
-        });
+        return Err(Error::Failed { label: label.to_owned(), status: ended.status, said });
     }
     Ok(Usage {
         wall,
@@ -72,11 +63,7 @@ pub fn run(label: &str, command: &mut Command) -> Result<Usage, Error> {
 pub fn run_here<E>(work: impl FnOnce() -> Result<(), E>) -> Result<Usage, E> {
     let (start, cpu) = (now(), process_time());
     work()?;
-    Ok(Usage {
-        wall: start.elapsed(),
-        cpu: process_time().saturating_sub(cpu),
-        peak_memory: None,
-    })
+    Ok(Usage { wall: start.elapsed(), cpu: process_time().saturating_sub(cpu), peak_memory: None })
 }
 
 /// Returns the middle value of an odd number of them, the upper middle of an even one.
@@ -89,10 +76,7 @@ pub fn median<T: Ord + Copy>(values: impl IntoIterator<Item = T>) -> Option<T> {
     values.get(values.len() / 2).copied()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the edge: measuring is what it is for"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the edge: measuring is what it is for")]
 fn now() -> Instant {
     Instant::now()
 }
@@ -108,11 +92,7 @@ fn last_lines(file: &mut File) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    Ok(if text.trim().is_empty() {
-        "nothing".to_owned()
-    } else {
-        text.trim().to_owned()
-    })
+    Ok(if text.trim().is_empty() { "nothing".to_owned() } else { text.trim().to_owned() })
 }
 
 #[cfg(test)]
@@ -123,21 +103,14 @@ mod tests {
     fn a_program_that_fails_is_an_error_with_its_words() {
         let mut command = Command::new("sh");
         let error = run("shell", command.args(["-c", "echo no room >&2; exit 3"])).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "shell ended with exit status: 3; it said: no room"
-        );
+        assert_eq!(error.to_string(), "shell ended with exit status: 3; it said: no room");
     }
 
     #[test]
     fn processor_time_of_a_grandchild_counts() {
         let busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
         let mut command = Command::new("sh");
-        let usage = run(
-            "shell",
-            command.args(["-c", &format!("sh -c '{busy}'; true")]),
-        )
-        .unwrap();
+        let usage = run("shell", command.args(["-c", &format!("sh -c '{busy}'; true")])).unwrap();
         assert!(usage.cpu > Duration::from_millis(5), "{usage:?}");
         assert!(usage.peak_memory > Some(100_000), "{usage:?}");
     }

@@ -27,13 +27,7 @@ pub enum Program {
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Mirror,
-        Self::Rsync,
-        Self::Cp,
-        Self::Rclone,
-        Self::Unison,
-    ];
+    pub const ALL: [Self; 5] = [Self::Mirror, Self::Rsync, Self::Cp, Self::Rclone, Self::Unison];
 
     /// The name it is called by.
     #[must_use]
@@ -67,46 +61,31 @@ impl Tool {
     /// `mirror` with these options.
     #[must_use]
     pub fn mirror(options: &'static [&'static str]) -> Self {
-        Self {
-            program: Program::Mirror,
-            options,
-        }
+        Self { program: Program::Mirror, options }
     }
 
     /// rsync with these options.
     #[must_use]
     pub fn rsync(options: &'static [&'static str]) -> Self {
-        Self {
-            program: Program::Rsync,
-            options,
-        }
+        Self { program: Program::Rsync, options }
     }
 
     /// `cp -a`.
     #[must_use]
     pub fn cp() -> Self {
-        Self {
-            program: Program::Cp,
-            options: &["-a"],
-        }
+        Self { program: Program::Cp, options: &["-a"] }
     }
 
     /// `rclone sync`, keeping symlinks and empty directories.
     #[must_use]
     pub fn rclone() -> Self {
-        Self {
-            program: Program::Rclone,
-            options: &["sync"],
-        }
+        Self { program: Program::Rclone, options: &["sync"] }
     }
 
     /// unison in batch mode, keeping times and owners.
     #[must_use]
     pub fn unison() -> Self {
-        Self {
-            program: Program::Unison,
-            options: &["-batch"],
-        }
+        Self { program: Program::Unison, options: &["-batch"] }
     }
 }
 
@@ -114,9 +93,7 @@ impl Tool {
 impl fmt::Display for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.program.name())?;
-        self.options
-            .iter()
-            .try_for_each(|option| write!(f, " {option}"))
+        self.options.iter().try_for_each(|option| write!(f, " {option}"))
     }
 }
 
@@ -133,26 +110,17 @@ impl Peers {
     /// # Errors
     /// [`Error::Start`] when `mirror` itself cannot be started.
     pub fn find(mirror: &Path) -> Result<Self, Error> {
-        let mut peers = Self {
-            mirror: mirror.to_owned(),
-            versions: BTreeMap::new(),
-        };
+        let mut peers = Self { mirror: mirror.to_owned(), versions: BTreeMap::new() };
         for program in Program::ALL {
-            let said = peers
-                .start(program)
-                .arg(program.version_flag())
-                .stdin(Stdio::null())
-                .output();
+            let said =
+                peers.start(program).arg(program.version_flag()).stdin(Stdio::null()).output();
             match said {
                 Ok(said) => {
                     let version = version(&String::from_utf8_lossy(&said.stdout));
                     peers.versions.insert(program, version);
                 }
                 Err(source) if program == Program::Mirror => {
-                    return Err(Error::Start {
-                        program: peers.mirror,
-                        source,
-                    });
+                    return Err(Error::Start { program: peers.mirror, source });
                 }
                 Err(_) => {}
             }
@@ -172,11 +140,7 @@ impl Peers {
         let named: Vec<String> = of
             .into_iter()
             .filter_map(|program| {
-                Some(format!(
-                    "{} {}",
-                    program.name(),
-                    self.versions.get(&program)?
-                ))
+                Some(format!("{} {}", program.name(), self.versions.get(&program)?))
             })
             .collect();
         named.join(", ")
@@ -190,35 +154,22 @@ impl Peers {
         let mut command = self.start(tool.program);
         match tool.program {
             Program::Mirror => {
-                command
-                    .arg("--quiet")
-                    .arg("--state")
-                    .arg(state)
-                    .args(tool.options);
+                command.arg("--quiet").arg("--state").arg(state).args(tool.options);
                 command.arg(source).arg(target);
             }
             Program::Rsync => {
                 // With a slash at the end: the contents, not the folder.
-                command
-                    .args(tool.options)
-                    .arg(source.join(""))
-                    .arg(target.join(""));
+                command.args(tool.options).arg(source.join("")).arg(target.join(""));
             }
             Program::Cp => {
                 command.args(tool.options).arg("-T").arg(source).arg(target);
             }
             Program::Rclone => {
-                command
-                    .args(tool.options)
-                    .args(["--links", "--create-empty-src-dirs", "--quiet"]);
+                command.args(tool.options).args(["--links", "--create-empty-src-dirs", "--quiet"]);
                 command.arg(source).arg(target);
             }
             Program::Unison => {
-                command
-                    .arg(source)
-                    .arg(target)
-                    .args(["-ui", "text"])
-                    .args(tool.options);
+                command.arg(source).arg(target).args(["-ui", "text"]).args(tool.options);
                 command.args(["-silent", "-times", "-owner", "-group", "-numericids"]);
                 command.args(["-log=false"]).env("UNISON", state);
             }
@@ -241,10 +192,7 @@ impl Peers {
 fn version(said: &str) -> String {
     let mut words = said.lines().next().unwrap_or_default().split_whitespace();
     words
-        .find(|word| {
-            word.trim_start_matches('v')
-                .starts_with(|c: char| c.is_ascii_digit())
-        })
+        .find(|word| word.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit()))
         .map_or("(unknown version)", |word| word.trim_start_matches('v'))
         .to_owned()
 }
@@ -257,20 +205,9 @@ fn version(said: &str) -> String {
 /// [`Error::Build`] when cargo fails, [`Error::Io`] when this program cannot find itself.
 pub fn build_mirror() -> Result<PathBuf, Error> {
     let here = env::current_exe().map_err(Error::io("find", Path::new("compare")))?;
-    let profiles = here
-        .parent()
-        .and_then(Path::parent)
-        .unwrap_or(Path::new("target"));
+    let profiles = here.parent().and_then(Path::parent).unwrap_or(Path::new("target"));
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args([
-            "build",
-            "--release",
-            "-p",
-            "examples",
-            "--bin",
-            "mirror",
-            "--manifest-path",
-        ])
+        .args(["build", "--release", "-p", "examples", "--bin", "mirror", "--manifest-path"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
         .arg("--target-dir")
         .arg(profiles)
@@ -278,10 +215,7 @@ pub fn build_mirror() -> Result<PathBuf, Error> {
     match status {
         Ok(status) if status.success() => Ok(profiles.join("release/mirror")),
         Ok(_) => Err(Error::Build),
-        Err(source) => Err(Error::Start {
-            program: "cargo".into(),
-            source,
-        }),
+        Err(source) => Err(Error::Start { program: "cargo".into(), source }),
     }
 }
 
@@ -291,10 +225,7 @@ mod tests {
 
     #[test]
     fn versions_are_read_from_how_each_program_says_them() {
-        assert_eq!(
-            version("rsync  version 3.5.0  protocol version 32\nmore 9"),
-            "3.5.0"
-        );
+        assert_eq!(version("rsync  version 3.5.0  protocol version 32\nmore 9"), "3.5.0");
         assert_eq!(version("cp (GNU coreutils) 9.1\n"), "9.1");
         assert_eq!(version("rclone v1.60.1-DEV\n"), "1.60.1-DEV");
         assert_eq!(version("unison version 2.52.1 (ocaml 4.13.1)\n"), "2.52.1");
@@ -303,25 +234,16 @@ mod tests {
 
     #[test]
     fn a_label_is_what_one_would_type() {
-        assert_eq!(
-            Tool::rsync(&["-aHAX", "--delete"]).to_string(),
-            "rsync -aHAX --delete"
-        );
+        assert_eq!(Tool::rsync(&["-aHAX", "--delete"]).to_string(), "rsync -aHAX --delete");
         assert_eq!(Tool::mirror(&[]).to_string(), "mirror");
     }
 
     #[test]
     fn mirror_gets_a_state_of_its_own() {
-        let peers = Peers {
-            mirror: "/m".into(),
-            versions: BTreeMap::new(),
-        };
+        let peers = Peers { mirror: "/m".into(), versions: BTreeMap::new() };
         let tool = Tool::mirror(&["--durability", "none"]);
         let command = peers.command(&tool, "s".as_ref(), "t".as_ref(), "st".as_ref());
         let args: Vec<_> = command.get_args().collect();
-        assert_eq!(
-            args,
-            ["--quiet", "--state", "st", "--durability", "none", "s", "t"]
-        );
+        assert_eq!(args, ["--quiet", "--state", "st", "--durability", "none", "s", "t"]);
     }
 }

@@ -9,10 +9,7 @@ use crate::Error;
 /// # Errors
 /// [`Error::Markers`] when only one of the two is there, or they are in the wrong order.
 pub fn with_section(text: &str, name: &str, body: &str) -> Result<String, Error> {
-    let (begin, end) = (
-        format!("<!-- compare {name} -->"),
-        format!("<!-- /compare {name} -->"),
-    );
+    let (begin, end) = (format!("<!-- compare {name} -->"), format!("<!-- /compare {name} -->"));
     let body = body.trim_end();
     match (text.find(&begin), text.find(&end)) {
         (Some(from), Some(to)) if from < to => {
@@ -20,9 +17,7 @@ pub fn with_section(text: &str, name: &str, body: &str) -> Result<String, Error>
             Ok(format!("{before}{begin}\n{body}\n{after}"))
         }
         (None, None) => Ok(format!("{}\n\n{begin}\n{body}\n{end}\n", text.trim_end())),
-        _ => Err(Error::Markers {
-            name: name.to_owned(),
-        }),
+        _ => Err(Error::Markers { name: name.to_owned() }),
     }
 }
 
@@ -55,9 +50,6 @@ mod tests {
     #[test]
     fn half_a_pair_of_markers_is_refused() {
         let error = with_section("<!-- compare noop -->\nlost", "noop", "x").unwrap_err();
-        assert!(
-            error.to_string().contains("<!-- /compare noop -->"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("<!-- /compare noop -->"), "{error}");
     }
 }

@@ -93,16 +93,10 @@ impl Scenario {
     /// # Errors
     /// [`Error::NoSuchScenario`] with the names there are.
     pub fn named(name: &str) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|scenario| scenario.name() == name)
-            .ok_or_else(|| {
-                let known = Self::ALL.map(Self::name).join(", ");
-                Error::NoSuchScenario {
-                    name: name.to_owned(),
-                    known,
-                }
-            })
+        Self::ALL.into_iter().find(|scenario| scenario.name() == name).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            Error::NoSuchScenario { name: name.to_owned(), known }
+        })
     }
 
     /// Runs it.
@@ -169,15 +163,7 @@ impl<'a> Bench<'a> {
         work: PathBuf,
         say: &'a mut dyn FnMut(&str),
     ) -> Self {
-        Self {
-            settings,
-            peers,
-            work,
-            say,
-            places: 0,
-            spent: Vec::new(),
-            freed_inodes: false,
-        }
+        Self { settings, peers, work, say, places: 0, spent: Vec::new(), freed_inodes: false }
     }
 
     /// The programs that take part.
@@ -217,9 +203,6 @@ mod tests {
     #[test]
     fn an_unknown_scenario_is_answered_with_the_known_ones() {
         let error = Scenario::named("nop").unwrap_err().to_string();
-        assert!(
-            error.contains("\"nop\"") && error.contains("noop-kernel, noop-small"),
-            "{error}"
-        );
+        assert!(error.contains("\"nop\"") && error.contains("noop-kernel, noop-small"), "{error}");
     }
 }

@@ -15,24 +15,14 @@ use crate::{
 /// time divided by that row's.
 #[must_use]
 pub fn markdown(comparison: &Comparison, peers: &Peers, environment: &Environment) -> String {
-    let Comparison {
-        scenario,
-        input,
-        contestants,
-        skipped,
-        memory_goal,
-    } = comparison;
+    let Comparison { scenario, input, contestants, skipped, memory_goal } = comparison;
     let rounds = contestants.first().map_or(0, |ours| ours.runs.len());
     let ours = contestants.first().and_then(wall);
     let mut out = format!("### {}\n\n{input}.\n\n", scenario.title());
     out.push_str("| | wall | from–to | CPU | peak memory | mirror ÷ this | goal |\n");
     out.push_str("|---|--:|--:|--:|--:|--:|--:|\n");
     for (number, contestant) in contestants.iter().enumerate() {
-        let ratio = if number == 0 {
-            None
-        } else {
-            ratio(ours, wall(contestant))
-        };
+        let ratio = if number == 0 { None } else { ratio(ours, wall(contestant)) };
         out.push_str(&row(contestant, ratio));
     }
     let programs = Program::ALL.into_iter().filter(|program| {
@@ -44,11 +34,7 @@ pub fn markdown(comparison: &Comparison, peers: &Peers, environment: &Environmen
         1 => "One round".to_owned(),
         rounds => format!("Medians of {rounds} alternating rounds"),
     };
-    let _ = writeln!(
-        out,
-        "\n{measured}; {}; {environment}.",
-        peers.versions(programs)
-    );
+    let _ = writeln!(out, "\n{measured}; {}; {environment}.", peers.versions(programs));
     if !skipped.is_empty() {
         let _ = writeln!(out, "Skipped, not installed: {}.", skipped.join(", "));
     }
@@ -69,9 +55,7 @@ fn row(contestant: &Contestant, ratio: Option<f64>) -> String {
     let slowest = runs.iter().map(|run| run.wall).max();
     let cells = [
         wall(contestant).map_or_else(dash, seconds),
-        fastest
-            .zip(slowest)
-            .map_or_else(dash, |(a, b)| format!("{}–{}", figure(a), seconds(b))),
+        fastest.zip(slowest).map_or_else(dash, |(a, b)| format!("{}–{}", figure(a), seconds(b))),
         median(runs.iter().map(|run| run.cpu)).map_or_else(dash, seconds),
         peak(contestant).map_or_else(dash, bytes),
         ratio.map_or_else(dash, |ratio| format!("{ratio:.3}")),
@@ -89,11 +73,7 @@ fn wall(contestant: &Contestant) -> Option<Duration> {
 
 /// The largest of all runs: a bound on memory has to hold every time.
 fn peak(contestant: &Contestant) -> Option<u64> {
-    contestant
-        .runs
-        .iter()
-        .filter_map(|run| run.peak_memory)
-        .max()
+    contestant.runs.iter().filter_map(|run| run.peak_memory).max()
 }
 
 fn ratio(ours: Option<Duration>, theirs: Option<Duration>) -> Option<f64> {
@@ -154,11 +134,7 @@ mod tests {
             cpu: Duration::from_millis(wall / 2),
             peak_memory: (work != Work::BareWalk).then_some(7_600_000),
         });
-        Contestant {
-            runs: runs.collect(),
-            work,
-            goal,
-        }
+        Contestant { runs: runs.collect(), work, goal }
     }
 
     #[test]
@@ -169,11 +145,7 @@ mod tests {
             contestants: vec![
                 contestant(Work::Tool(Tool::mirror(&[])), None, &[260, 240, 900]),
                 contestant(Work::BareWalk, Some(1.5), &[200, 190, 210]),
-                contestant(
-                    Work::Tool(Tool::rsync(&["-a"])),
-                    Some(0.45),
-                    &[500, 520, 490],
-                ),
+                contestant(Work::Tool(Tool::rsync(&["-a"])), Some(0.45), &[500, 520, 490]),
             ],
             skipped: vec!["unison"],
             memory_goal: Some(120_000_000),
@@ -199,9 +171,6 @@ mod tests {
     fn figures_have_three_digits() {
         let figures = [153, 1_304, 26_420, 310_200].map(|ms| figure(Duration::from_millis(ms)));
         assert_eq!(figures, ["0.153", "1.30", "26.4", "310"]);
-        assert_eq!(
-            [0, 999, 83_774, 1_001_000].map(count),
-            ["0", "999", "83,774", "1,001,000"]
-        );
+        assert_eq!([0, 999, 83_774, 1_001_000].map(count), ["0", "999", "83,774", "1,001,000"]);
     }
 }

@@ -99,10 +99,7 @@ struct Listing {
 
 impl Listing {
     fn read(directory: &OwnedFd) -> Result<Self, io::Errno> {
-        let mut listing = Self {
-            names: Vec::new(),
-            order: Vec::new(),
-        };
+        let mut listing = Self { names: Vec::new(), order: Vec::new() };
         let mut buffer = Vec::with_capacity(32 * 1024);
         let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
         while let Some(entry) = entries.next() {

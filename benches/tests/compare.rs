@@ -13,22 +13,11 @@ fn compare(arguments: &[&str]) -> Output {
         .args(arguments)
         .arg("--work")
         .arg(work.path())
-        .args([
-            "--kernel-files",
-            "60",
-            "--small-files",
-            "60",
-            "--rounds",
-            "1",
-        ])
+        .args(["--kernel-files", "60", "--small-files", "60", "--rounds", "1"])
         .args(["--mirror", STAND_IN])
         .output()
         .expect("compare starts");
-    let left = work
-        .path()
-        .read_dir()
-        .expect("the work folder is there")
-        .count();
+    let left = work.path().read_dir().expect("the work folder is there").count();
     assert_eq!(left, 0, "the work folder is removed");
     output
 }
@@ -52,10 +41,7 @@ fn an_update_and_a_rename_end_with_equal_trees() {
     let output = compare(&["--only", "update", "--only", "rename"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let table = text(&output.stdout);
-    assert!(
-        table.contains("its generated next release") && table.contains("Rename of"),
-        "{table}"
-    );
+    assert!(table.contains("its generated next release") && table.contains("Rename of"), "{table}");
 }
 
 #[test]
@@ -71,22 +57,13 @@ fn a_program_that_writes_when_nothing_changed_gets_no_figure() {
 fn an_unknown_scenario_is_refused_before_anything_is_made() {
     let output = compare(&["--only", "nothing"]);
     assert!(!output.status.success());
-    assert!(
-        text(&output.stderr).contains("choose from: noop-kernel"),
-        "{output:?}"
-    );
+    assert!(text(&output.stderr).contains("choose from: noop-kernel"), "{output:?}");
 }
 
 #[test]
 fn the_list_names_every_scenario() {
     let output = compare(&["--list"]);
-    for name in [
-        "noop-kernel",
-        "copy-durable",
-        "update",
-        "rename",
-        "million-noop",
-    ] {
+    for name in ["noop-kernel", "copy-durable", "update", "rename", "million-noop"] {
         assert!(text(&output.stdout).contains(name), "{name}");
     }
 }

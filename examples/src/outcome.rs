@@ -30,11 +30,7 @@ impl Outcome {
 
     /// What a report ends a program with.
     pub fn of_report(report: &Report) -> Outcome {
-        if report.is_clean() {
-            Outcome::Done
-        } else {
-            Outcome::DoneWithProblems
-        }
+        if report.is_clean() { Outcome::Done } else { Outcome::DoneWithProblems }
     }
 }
 

@@ -20,21 +20,12 @@ impl Bar {
     /// A bar on standard error, if that is a terminal and `quiet` is not asked for.
     pub fn new(quiet: bool) -> Bar {
         let shown = !quiet && std::io::stderr().is_terminal();
-        let bar = if shown {
-            ProgressBar::new(0)
-        } else {
-            ProgressBar::hidden()
-        };
+        let bar = if shown { ProgressBar::new(0) } else { ProgressBar::hidden() };
         let template = "{msg:12} {wide_bar} {prefix} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Bar {
-            bar,
-            entries: AtomicU64::new(0),
-            expected: AtomicU64::new(0),
-            told: Mutex::new(()),
-        }
+        Bar { bar, entries: AtomicU64::new(0), expected: AtomicU64::new(0), told: Mutex::new(()) }
     }
 
     /// Takes the bar away.

@@ -18,9 +18,7 @@ use support::{Ground, assert_level, names_in};
 fn a_killed_run_leaves_whole_files_and_the_next_one_no_litter() {
     let ground = Ground::new();
     let content = |round: u64, number: u64| noise(round * 1000 + number, 3000);
-    let names: Vec<_> = (0..300)
-        .map(|number| format!("{}/{number}", number % 10))
-        .collect();
+    let names: Vec<_> = (0..300).map(|number| format!("{}/{number}", number % 10)).collect();
     for round in 0..8 {
         for (number, name) in (0..).zip(&names) {
             ground.source(name, content(round, number));
@@ -49,9 +47,7 @@ fn a_killed_run_leaves_whole_files_and_the_next_one_no_litter() {
             let Ok(bytes) = fs::read(ground.dst().join(name)) else {
                 continue;
             };
-            let old = round
-                .checked_sub(1)
-                .is_some_and(|before| bytes == content(before, number));
+            let old = round.checked_sub(1).is_some_and(|before| bytes == content(before, number));
             assert!(old || bytes == content(round, number), "{name} is torn");
         }
 
@@ -64,10 +60,7 @@ fn a_killed_run_leaves_whole_files_and_the_next_one_no_litter() {
 fn litter_of_an_earlier_run_is_swept_and_never_mirrored() {
     let ground = Ground::new();
     ground.source("folder/file", "content");
-    ground.source(
-        ".mirror-tmp-1-2",
-        "left in the source by a run in the other direction",
-    );
+    ground.source(".mirror-tmp-1-2", "left in the source by a run in the other direction");
     ground.source("folder/.mirror-tmp-3-4", "the same");
     ground.source(".mirror-history/old", "history of the source");
     ground.mirror().done();
@@ -79,16 +72,7 @@ fn litter_of_an_earlier_run_is_swept_and_never_mirrored() {
     ground.source("folder/new", "new");
     ground.mirror().done();
     let names = names_in(&ground.dst());
-    let wanted = [
-        ".mirror-history",
-        ".mirror-history/kept",
-        "folder",
-        "folder/file",
-        "folder/new",
-    ];
+    let wanted = [".mirror-history", ".mirror-history/kept", "folder", "folder/file", "folder/new"];
     assert_eq!(names, wanted);
-    assert!(
-        Path::new(&ground.src().join(".mirror-tmp-1-2")).exists(),
-        "the source is only read"
-    );
+    assert!(Path::new(&ground.src().join(".mirror-tmp-1-2")).exists(), "the source is only read");
 }

@@ -20,10 +20,7 @@ fn change_behind_the_back(path: &Path, seed: u64) {
     fs::write(path, noise(seed, usize::try_from(before.size()).unwrap())).unwrap();
     set_time(path, before.mtime(), before.mtime_nsec());
     let after = path.metadata().unwrap();
-    assert_eq!(
-        (before.mtime(), before.mtime_nsec()),
-        (after.mtime(), after.mtime_nsec())
-    );
+    assert_eq!((before.mtime(), before.mtime_nsec()), (after.mtime(), after.mtime_nsec()));
 }
 
 #[test]
@@ -34,12 +31,7 @@ fn a_checksum_run_sees_other_content_of_the_same_size_and_time() {
     ground.mirror().no_state().done();
     change_behind_the_back(&file, 3);
     let run = ground.mirror().no_state().arg("--checksum").done();
-    run.assert_counts(&[
-        ("updated", 1),
-        ("created", 0),
-        ("deleted", 0),
-        ("metadata_only", 0),
-    ]);
+    run.assert_counts(&[("updated", 1), ("created", 0), ("deleted", 0), ("metadata_only", 0)]);
     assert_level(&ground.src(), &ground.dst());
 }
 
@@ -49,12 +41,7 @@ fn a_checksum_run_sees_it_on_the_target_too() {
     ground.source("file", noise(1, 5000));
     ground.mirror().no_state().done();
     change_behind_the_back(&ground.dst().join("file"), 3);
-    ground
-        .mirror()
-        .no_state()
-        .arg("--checksum")
-        .done()
-        .assert_counts(&[("updated", 1)]);
+    ground.mirror().no_state().arg("--checksum").done().assert_counts(&[("updated", 1)]);
     assert_level(&ground.src(), &ground.dst());
 }
 
@@ -68,12 +55,7 @@ fn the_change_time_gives_it_away_when_there_is_a_state() {
     settle();
     change_behind_the_back(&file, 3);
     let run = ground.mirror().done();
-    run.assert_counts(&[
-        ("updated", 1),
-        ("created", 0),
-        ("deleted", 0),
-        ("metadata_only", 0),
-    ]);
+    run.assert_counts(&[("updated", 1), ("created", 0), ("deleted", 0), ("metadata_only", 0)]);
     assert_level(&ground.src(), &ground.dst());
 }
 
@@ -101,10 +83,7 @@ fn a_change_in_the_same_instant_as_the_run_is_seen_by_the_next() {
         change_behind_the_back(&file, round * 2 + 1);
         ground.mirror().done();
         let found = fs::read(ground.dst().join("file")).unwrap();
-        assert!(
-            found == noise(round * 2 + 1, 500),
-            "not seen in round {round}"
-        );
+        assert!(found == noise(round * 2 + 1, 500), "not seen in round {round}");
     }
 }
 
@@ -146,13 +125,9 @@ fn a_time_that_differs_by_a_nanosecond_differs() {
 fn changed_metadata_is_no_new_content() {
     type Change = fn(&Path);
     let changes: [(&str, Change); 4] = [
-        ("mode", |path| {
-            fs::set_permissions(path, Permissions::from_mode(0o4711)).unwrap()
-        }),
+        ("mode", |path| fs::set_permissions(path, Permissions::from_mode(0o4711)).unwrap()),
         ("attribute", |path| set_xattr(path, "user.new", b"value")),
-        ("access list", |path| {
-            set_xattr(path, "system.posix_acl_access", &acl(6, 77, 4, 4, 0))
-        }),
+        ("access list", |path| set_xattr(path, "system.posix_acl_access", &acl(6, 77, 4, 4, 0))),
         ("time", |path| set_time(path, -5, 5)),
     ];
     for (what, change) in changes {
@@ -162,11 +137,7 @@ fn changed_metadata_is_no_new_content() {
             ground.source("folder/file", noise(2, 50_000));
             settle();
             ground.mirror().done();
-            let changed = if on_target {
-                ground.dst().join("file")
-            } else {
-                file
-            };
+            let changed = if on_target { ground.dst().join("file") } else { file };
             change(&changed);
             let run = ground.mirror().done();
             assert_eq!(run.count("metadata_only"), 1, "{what}: {}", run.shown());
@@ -187,12 +158,7 @@ fn the_same_content_written_anew_is_not_copied() {
     fs::remove_file(&file).unwrap();
     fs::write(&file, noise(1, 50_000)).unwrap();
     let run = ground.mirror().done();
-    run.assert_counts(&[
-        ("created", 0),
-        ("updated", 0),
-        ("deleted", 0),
-        ("bytes_copied", 0),
-    ]);
+    run.assert_counts(&[("created", 0), ("updated", 0), ("deleted", 0), ("bytes_copied", 0)]);
     assert_level(&ground.src(), &ground.dst());
 }
 
@@ -273,11 +239,7 @@ fn a_state_belongs_to_its_two_trees() {
     // in the place of the old source.
     put(&ground.path("second/only here"), "content");
     put(&ground.path("second/folder/1"), noise(50, 200));
-    ground
-        .mirror()
-        .from(ground.path("second"))
-        .to(ground.path("third"))
-        .done();
+    ground.mirror().from(ground.path("second")).to(ground.path("third")).done();
     assert_level(&ground.path("second"), &ground.path("third"));
     ground.mirror().to(ground.path("fourth")).done();
     assert_level(&ground.src(), &ground.path("fourth"));

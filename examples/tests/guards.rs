@@ -76,16 +76,9 @@ fn an_empty_source_deletes_nothing() {
     stops(&ground.mirror(), 4, &ground.dst());
     stops(&ground.mirror().no_state(), 4, &ground.dst());
     // A generous limit is no permission to empty everything.
-    stops(
-        &ground.mirror().args(["--max-delete", "100%"]),
-        4,
-        &ground.dst(),
-    );
+    stops(&ground.mirror().args(["--max-delete", "100%"]), 4, &ground.dst());
 
-    ground
-        .mirror()
-        .args(["--allow-empty-source", "--max-delete", "100%"])
-        .done();
+    ground.mirror().args(["--allow-empty-source", "--max-delete", "100%"]).done();
     assert_eq!(names_in(&ground.dst()), Vec::<String>::new());
 }
 
@@ -94,11 +87,7 @@ fn a_missing_source_deletes_nothing() {
     let ground = twenty_files();
     fs::remove_dir_all(ground.src()).unwrap();
     stops(&ground.mirror(), 1, &ground.dst());
-    stops(
-        &ground.mirror().arg("--allow-empty-source"),
-        1,
-        &ground.dst(),
-    );
+    stops(&ground.mirror().arg("--allow-empty-source"), 1, &ground.dst());
     symlink("nowhere", ground.src()).unwrap();
     stops(&ground.mirror(), 1, &ground.dst());
 }
@@ -134,10 +123,7 @@ fn a_target_that_is_a_file_stays() {
 #[test]
 fn a_tree_is_not_mirrored_into_itself() {
     let ground = twenty_files();
-    let (inside, dst) = (
-        ground.src().join("folder/inside"),
-        ground.dst().join("folder/inside"),
-    );
+    let (inside, dst) = (ground.src().join("folder/inside"), ground.dst().join("folder/inside"));
     put(&inside.join("file"), "content");
     put(&dst.join("file"), "content");
     symlink(ground.src(), ground.path("alias")).unwrap();
@@ -169,21 +155,9 @@ fn more_than_half_deleted_is_refused_before_the_first() {
     ground.source("new", "new");
     stops(&ground.mirror(), 4, &ground.dst());
     stops(&ground.mirror().no_state(), 4, &ground.dst());
-    stops(
-        &ground.mirror().args(["--max-delete", "60%"]),
-        4,
-        &ground.dst(),
-    );
-    stops(
-        &ground.mirror().args(["--max-delete", "14"]),
-        4,
-        &ground.dst(),
-    );
-    ground
-        .mirror()
-        .args(["--max-delete", "15"])
-        .done()
-        .assert_counts(&[("deleted", 15)]);
+    stops(&ground.mirror().args(["--max-delete", "60%"]), 4, &ground.dst());
+    stops(&ground.mirror().args(["--max-delete", "14"]), 4, &ground.dst());
+    ground.mirror().args(["--max-delete", "15"]).done().assert_counts(&[("deleted", 15)]);
     assert_level(&ground.src(), &ground.dst());
 }
 
@@ -193,20 +167,9 @@ fn less_than_half_deleted_is_done() {
     for number in 0..5 {
         fs::remove_file(ground.src().join(number.to_string())).unwrap();
     }
-    stops(
-        &ground.mirror().args(["--max-delete", "4"]),
-        4,
-        &ground.dst(),
-    );
-    stops(
-        &ground.mirror().args(["--max-delete", "10%"]),
-        4,
-        &ground.dst(),
-    );
-    ground
-        .mirror()
-        .done()
-        .assert_counts(&[("deleted", 5), ("created", 0), ("updated", 0)]);
+    stops(&ground.mirror().args(["--max-delete", "4"]), 4, &ground.dst());
+    stops(&ground.mirror().args(["--max-delete", "10%"]), 4, &ground.dst());
+    ground.mirror().done().assert_counts(&[("deleted", 5), ("created", 0), ("updated", 0)]);
     assert_level(&ground.src(), &ground.dst());
 }
 
@@ -222,27 +185,14 @@ fn a_limit_counts_what_lies_in_a_directory() {
     ground.mirror().done();
     fs::remove_dir_all(ground.src().join("folder")).unwrap();
     stops(&ground.mirror(), 4, &ground.dst());
-    ground
-        .mirror()
-        .args(["--max-delete", "100%"])
-        .done()
-        .assert_counts(&[("deleted", 17)]);
+    ground.mirror().args(["--max-delete", "100%"]).done().assert_counts(&[("deleted", 17)]);
     assert_level(&ground.src(), &ground.dst());
 }
 
 #[test]
 fn an_unreadable_directory_holds_deletions_back_below_it_only() {
     let ground = Ground::ordinary();
-    for name in [
-        "open/a",
-        "open/b",
-        "open/c",
-        "shut/a",
-        "shut/inner/b",
-        "d",
-        "e",
-        "f",
-    ] {
+    for name in ["open/a", "open/b", "open/c", "shut/a", "shut/inner/b", "d", "e", "f"] {
         ground.source(name, name);
     }
     if am_root() {
@@ -271,10 +221,7 @@ fn an_unreadable_directory_holds_deletions_back_below_it_only() {
     mode(0o755);
     // As seen from below: nothing there was deleted or changed.
     fs::set_permissions(ground.dst().join("shut"), Permissions::from_mode(0o755)).unwrap();
-    assert_eq!(
-        names_in(&ground.dst().join("shut")),
-        ["a", "inner", "inner/b"]
-    );
+    assert_eq!(names_in(&ground.dst().join("shut")), ["a", "inner", "inner/b"]);
     ground.mirror().unprivileged().done();
     assert_level(&ground.src(), &ground.dst());
 }
@@ -337,10 +284,7 @@ fn a_file_system_without_room_is_refused() {
     for number in 0..30 {
         ground.source(&format!("new/{number}"), noise(number, 100_000));
     }
-    let mirror = ground
-        .mirror()
-        .under(mounts.enter())
-        .args(["--max-delete", "100%"]);
+    let mirror = ground.mirror().under(mounts.enter()).args(["--max-delete", "100%"]);
     stops(&mirror, 4, &inside);
 
     for number in 5..30 {
@@ -361,10 +305,7 @@ fn a_file_system_without_inodes_is_refused() {
     for number in 0..100 {
         ground.source(&format!("new/{number}"), "small");
     }
-    let mirror = ground
-        .mirror()
-        .under(mounts.enter())
-        .args(["--max-delete", "100%"]);
+    let mirror = ground.mirror().under(mounts.enter()).args(["--max-delete", "100%"]);
     stops(&mirror, 4, &inside);
 
     for number in 10..100 {
@@ -391,10 +332,7 @@ fn a_replacement_without_room_leaves_the_old_file_whole() {
     assert!([1, 3, 4].contains(&run.code()), "{}", run.shown());
     assert!(!run.err.is_empty(), "{}", run.shown());
     assert_eq!(names_in(&inside), ["large", "small"]);
-    assert!(
-        fs::read(inside.join("large")).unwrap() == noise(1, 700_000),
-        "large changed"
-    );
+    assert!(fs::read(inside.join("large")).unwrap() == noise(1, 700_000), "large changed");
 }
 
 #[test]
@@ -429,21 +367,13 @@ fn one_file_system_means_one() {
         return;
     };
     put(&mounts.inside(&mounted).join("beyond"), "beyond");
-    ground
-        .mirror()
-        .under(mounts.enter())
-        .arg("--one-file-system")
-        .done();
+    ground.mirror().under(mounts.enter()).arg("--one-file-system").done();
     assert!(!ground.has("mounted/beyond"));
     assert_eq!(ground.read("file"), "content");
     ground.mirror().under(mounts.enter()).done();
     assert_eq!(ground.read("mounted/beyond"), "beyond");
     // What is not looked at is not deleted either.
-    ground
-        .mirror()
-        .under(mounts.enter())
-        .arg("--one-file-system")
-        .done();
+    ground.mirror().under(mounts.enter()).arg("--one-file-system").done();
     assert_eq!(ground.read("mounted/beyond"), "beyond");
 }
 
@@ -500,10 +430,7 @@ fn wait_until_stopped(id: i32) {
     loop {
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         // The state follows the name, which is in brackets.
-        let state = stat
-            .rsplit(')')
-            .next()
-            .and_then(|rest| rest.split_whitespace().next());
+        let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
         if matches!(state, Some("T" | "Z") | None) {
             return;
         }

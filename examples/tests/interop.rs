@@ -42,10 +42,8 @@ fn assert_agreed(ground: &Ground) {
 
 #[track_caller]
 fn assert_no_litter(root: &Path) {
-    let litter: Vec<_> = support::names_in(root)
-        .into_iter()
-        .filter(|name| name.contains(".mirror-tmp-"))
-        .collect();
+    let litter: Vec<_> =
+        support::names_in(root).into_iter().filter(|name| name.contains(".mirror-tmp-")).collect();
     assert_eq!(litter, Vec::<String>::new());
 }
 
@@ -104,14 +102,7 @@ fn an_ordinary_user_changes_what_lies_in_read_only_directories() {
     let mode = |name: &str, mode| {
         fs::set_permissions(ground.src().join(name), Permissions::from_mode(mode)).unwrap();
     };
-    for name in [
-        "ro/kept",
-        "ro/edited",
-        "ro/gone",
-        "ro/inner/gone",
-        "ro/deep/er/file",
-        "rw/file",
-    ] {
+    for name in ["ro/kept", "ro/edited", "ro/gone", "ro/inner/gone", "ro/deep/er/file", "rw/file"] {
         ground.source(name, name);
     }
     let shut = ["ro/inner", "ro/deep/er", "ro/deep", "ro", ""];
@@ -127,14 +118,8 @@ fn an_ordinary_user_changes_what_lies_in_read_only_directories() {
     ground.source("ro/new/file", "new");
     fs::remove_file(ground.src().join("ro/gone")).unwrap();
     fs::remove_dir_all(ground.src().join("ro/inner")).unwrap();
-    fs::rename(
-        ground.src().join("ro/deep/er/file"),
-        ground.src().join("ro/moved"),
-    )
-    .unwrap();
-    ["ro/new", "ro/deep/er", "ro/deep", "ro", ""]
-        .iter()
-        .for_each(|name| mode(name, 0o500));
+    fs::rename(ground.src().join("ro/deep/er/file"), ground.src().join("ro/moved")).unwrap();
+    ["ro/new", "ro/deep/er", "ro/deep", "ro", ""].iter().for_each(|name| mode(name, 0o500));
     if am_root() {
         edit::give_away(&ground.src(), ORDINARY);
     }
@@ -169,11 +154,7 @@ fn assert_holes_kept(ground: &Ground) {
         let (src, dst) = (src.metadata().unwrap(), dst.metadata().unwrap());
         // The map of a file's blocks may itself take one or two more.
         let slack = 2 * dst.blksize() / 512;
-        assert!(
-            dst.blocks() <= src.blocks() + slack,
-            "{name}: {} blocks",
-            dst.blocks()
-        );
+        assert!(dst.blocks() <= src.blocks() + slack, "{name}: {} blocks", dst.blocks());
     }
 }
 
@@ -249,13 +230,7 @@ fn some_real_tree(to: &Path) -> u64 {
         }
     }
     let mut left = ENTRIES;
-    for from in [
-        "/usr/share/doc",
-        "/usr/share/perl",
-        "/usr/include",
-        "/usr/share",
-        "/usr/lib",
-    ] {
+    for from in ["/usr/share/doc", "/usr/share/perl", "/usr/include", "/usr/share", "/usr/lib"] {
         let to = to.join(from.replace('/', "-"));
         fs::create_dir(&to).unwrap();
         copy(Path::new(from), &to, &mut left);
@@ -266,9 +241,7 @@ fn some_real_tree(to: &Path) -> u64 {
 /// Every so many entries something happens to one of them.
 fn edit_real_tree(root: &Path) {
     let mut paths = Vec::new();
-    support::tree::walk(root, &mut |_, path, meta| {
-        paths.push((path.to_owned(), meta.clone()))
-    });
+    support::tree::walk(root, &mut |_, path, meta| paths.push((path.to_owned(), meta.clone())));
     let nth = |every: usize, from: usize| paths.iter().skip(from).step_by(every);
     let files = |every, from| nth(every, from).filter(|(_, meta)| meta.is_file());
     for (path, meta) in files(37, 1) {
@@ -310,10 +283,7 @@ fn the_source_may_be_named_in_other_ways() {
     let ways: [(PathBuf, PathBuf); 5] = [
         (ground.path("src/"), ground.path("with-slashes/")),
         (ground.path("alias"), ground.path("through-a-link")),
-        (
-            ground.path("alias/"),
-            ground.path("through-a-link-and-slash"),
-        ),
+        (ground.path("alias/"), ground.path("through-a-link-and-slash")),
         ("src".into(), "relative".into()),
         ("./folder/../src/.".into(), "./dots".into()),
     ];
@@ -355,10 +325,7 @@ fn an_escaping_link_in_the_target_is_replaced_not_followed() {
     symlink(outside.join("canary"), ground.dst().join("file")).unwrap();
     ground.mirror().arg("--max-delete").arg("100%").done();
     assert_level(&ground.src(), &ground.dst());
-    assert_eq!(
-        fs::read_to_string(outside.join("canary")).unwrap(),
-        "outside"
-    );
+    assert_eq!(fs::read_to_string(outside.join("canary")).unwrap(), "outside");
 }
 
 #[test]
@@ -369,11 +336,7 @@ fn hosted_fidelity_takes_no_special_rights_along() {
     let mut checked = 0;
     support::tree::walk(&ground.dst(), &mut |_, path, meta| {
         if meta.is_file() {
-            assert_eq!(
-                meta.mode() & 0o6000,
-                0,
-                "{path:?} has rights of its owner or group"
-            );
+            assert_eq!(meta.mode() & 0o6000, 0, "{path:?} has rights of its owner or group");
         }
         let kind = support::tree::kind(meta);
         assert!(!kind.ends_with("device"), "{path:?} is a {kind}");
@@ -381,16 +344,8 @@ fn hosted_fidelity_takes_no_special_rights_along() {
     });
     assert!(checked > 100, "only {checked} entries: {}", run.shown());
     for link in ["links/escaping", "links/absolute"] {
-        assert!(
-            !ground.has(link),
-            "{link} leads out of the tree: {}",
-            run.shown()
-        );
+        assert!(!ground.has(link), "{link} leads out of the tree: {}", run.shown());
     }
     assert!(ground.has("links/relative"));
-    assert!(
-        run.count("skipped") >= 2 || run.problems().len() >= 2,
-        "{}",
-        run.shown()
-    );
+    assert!(run.count("skipped") >= 2 || run.problems().len() >= 2, "{}", run.shown());
 }

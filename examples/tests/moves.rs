@@ -69,12 +69,7 @@ fn a_file_renamed_into_another_folder_is_moved() {
 
 #[test]
 fn a_renamed_directory_is_one_move() {
-    let ground = mirrored(&[
-        "folder/a",
-        "folder/b",
-        "folder/inner/c",
-        "folder/inner/deep/d",
-    ]);
+    let ground = mirrored(&["folder/a", "folder/b", "folder/inner/c", "folder/inner/deep/d"]);
     let inodes = |folder: &str| {
         ["", "/a", "/inner", "/inner/deep/d"].map(|name| ground.inode(&format!("{folder}{name}")))
     };
@@ -90,13 +85,7 @@ fn a_directory_renamed_into_another_is_one_move() {
     let before = [ground.inode("folder"), ground.inode("folder/inner/c")];
     rename(&ground, "folder", "other/below");
     moved_only(&ground, 1);
-    assert_eq!(
-        [
-            ground.inode("other/below"),
-            ground.inode("other/below/inner/c")
-        ],
-        before
-    );
+    assert_eq!([ground.inode("other/below"), ground.inode("other/below/inner/c")], before);
 }
 
 #[test]
@@ -121,27 +110,14 @@ fn a_rename_into_a_new_directory_is_a_move() {
     rename(&ground, "folder", "new/folder");
     let run = ground.mirror().done();
     assert_level(&ground.src(), &ground.dst());
-    run.assert_counts(&[
-        ("moved", 2),
-        ("created", 2),
-        ("deleted", 0),
-        ("bytes_copied", 0),
-    ]);
-    assert_eq!(
-        [ground.inode("new/newer/a"), ground.inode("new/folder")],
-        before
-    );
+    run.assert_counts(&[("moved", 2), ("created", 2), ("deleted", 0), ("bytes_copied", 0)]);
+    assert_eq!([ground.inode("new/newer/a"), ground.inode("new/folder")], before);
 }
 
 #[test]
 fn a_directory_renamed_with_edits_inside_copies_the_edits_only() {
-    let ground = mirrored(&[
-        "folder/a",
-        "folder/b",
-        "folder/gone",
-        "folder/inner/c",
-        "folder/inner/d",
-    ]);
+    let ground =
+        mirrored(&["folder/a", "folder/b", "folder/gone", "folder/inner/c", "folder/inner/d"]);
     let kept = |folder: &str| {
         ["/a", "/inner/c", "/inner/other-d"].map(|name| ground.inode(&format!("{folder}{name}")))
     };
@@ -179,10 +155,7 @@ fn three_files_rotate() {
     rename(&ground, "b", "folder/c");
     rename(&ground, "keep", "b");
     moved_only(&ground, 3);
-    assert_eq!(
-        ["b", "folder/c", "a"].map(|name| ground.inode(name)),
-        before
-    );
+    assert_eq!(["b", "folder/c", "a"].map(|name| ground.inode(name)), before);
 }
 
 /// The directories stay and what is in them changes places: nothing is copied.
@@ -195,10 +168,7 @@ fn two_directories_swap() {
     rename(&ground, "keep", "two");
     let run = ground.mirror().done();
     run.assert_counts(&[("bytes_copied", 0), ("created", 0), ("updated", 0), ("deleted", 0)]);
-    assert_eq!(
-        ["two/a", "one/c", "one/inner/d"].map(|name| ground.inode(name)),
-        before
-    );
+    assert_eq!(["two/a", "one/c", "one/inner/d"].map(|name| ground.inode(name)), before);
     assert_level(&ground.src(), &ground.dst());
 }
 
@@ -211,10 +181,7 @@ fn a_directory_and_its_parent_trade_places() {
     let run = ground.mirror().done();
     assert_level(&ground.src(), &ground.dst());
     run.assert_counts(&[("bytes_copied", 0)]);
-    assert_eq!(
-        ["inner/outer/a", "inner/b"].map(|name| ground.inode(name)),
-        before
-    );
+    assert_eq!(["inner/outer/a", "inner/b"].map(|name| ground.inode(name)), before);
 }
 
 #[test]
@@ -228,10 +195,7 @@ fn a_chain_of_renames_moves_each_link() {
     ground.source("log", "a fresh log");
     let run = ground.mirror().done();
     assert_level(&ground.src(), &ground.dst());
-    assert_eq!(
-        ["log.1", "log.2", "log.3"].map(|name| ground.inode(name)),
-        before
-    );
+    assert_eq!(["log.1", "log.2", "log.3"].map(|name| ground.inode(name)), before);
     assert_eq!(run.count("bytes_copied"), "a fresh log".len() as u64);
 }
 
@@ -264,10 +228,7 @@ fn a_hard_link_group_moves_as_one_inode() {
     let run = ground.mirror().done();
     assert_level(&ground.src(), &ground.dst());
     assert_eq!(run.count("bytes_copied"), 0, "{}", run.shown());
-    assert_eq!(
-        ["two/a", "two/b", "one/c"].map(|name| ground.inode(name)),
-        [inode; 3]
-    );
+    assert_eq!(["two/a", "two/b", "one/c"].map(|name| ground.inode(name)), [inode; 3]);
 }
 
 #[test]
@@ -292,17 +253,9 @@ fn files_with_the_same_content_find_a_place_each() {
     ground.mirror().done();
     for number in 0..60 {
         let odd = number % 2 == 1;
-        let to = if odd {
-            format!("empty/moved-{number}")
-        } else {
-            format!("moved-{number}")
-        };
+        let to = if odd { format!("empty/moved-{number}") } else { format!("moved-{number}") };
         rename(&ground, &format!("empty/{number}"), &to);
-        rename(
-            &ground,
-            &format!("same/{number}"),
-            &format!("same/other-{number}"),
-        );
+        rename(&ground, &format!("same/{number}"), &format!("same/other-{number}"));
     }
     let run = ground.mirror().done();
     assert_level(&ground.src(), &ground.dst());
@@ -316,11 +269,7 @@ fn a_new_file_with_the_size_and_time_of_a_deleted_one_is_no_rename() {
     for state in [true, false] {
         let ground = Ground::new();
         let mirror = || {
-            if state {
-                ground.mirror()
-            } else {
-                ground.mirror().no_state()
-            }
+            if state { ground.mirror() } else { ground.mirror().no_state() }
         };
         ground.source("stays", "stays");
         let old = ground.source("folder/old", noise(1, 5000));
@@ -342,11 +291,7 @@ fn a_whole_directory_of_such_files_is_no_rename() {
     for state in [true, false] {
         let ground = Ground::new();
         let mirror = || {
-            if state {
-                ground.mirror()
-            } else {
-                ground.mirror().no_state()
-            }
+            if state { ground.mirror() } else { ground.mirror().no_state() }
         };
         let write = |folder: &str, seeds: u64| {
             for number in 0..10 {
@@ -365,10 +310,7 @@ fn a_whole_directory_of_such_files_is_no_rename() {
         mirror().args(["--max-delete", "100%"]).done();
         for number in 0..10 {
             let content = fs::read(ground.dst().join(format!("new/{number}"))).unwrap();
-            assert!(
-                content == noise(1000 + number, 3000),
-                "new/{number} has other content"
-            );
+            assert!(content == noise(1000 + number, 3000), "new/{number} has other content");
         }
         assert_level(&ground.src(), &ground.dst());
     }
@@ -396,10 +338,6 @@ fn a_rename_without_state_ends_level() {
     ground.mirror().no_state().done();
     rename(&ground, "a", "z");
     rename(&ground, "folder", "other/renamed");
-    ground
-        .mirror()
-        .no_state()
-        .args(["--max-delete", "100%"])
-        .done();
+    ground.mirror().no_state().args(["--max-delete", "100%"]).done();
     assert_level(&ground.src(), &ground.dst());
 }

@@ -27,11 +27,7 @@ fn odd_source() -> Ground {
     let ground = Ground::new();
     for (seed, name) in (1..).zip(ODD_NAMES) {
         fs::create_dir(odd(&ground.src(), name)).unwrap();
-        fs::write(
-            odd(&ground.src(), &[name, b"/", name].concat()),
-            noise(seed, 50),
-        )
-        .unwrap();
+        fs::write(odd(&ground.src(), &[name, b"/", name].concat()), noise(seed, 50)).unwrap();
     }
     ground
 }
@@ -79,13 +75,7 @@ fn plans_and_summaries_show_no_raw_control_characters() {
 fn a_name_cannot_pass_for_two_lines_of_a_plan() {
     let ground = Ground::new();
     ground.source("plain", "content");
-    let lines = |run: Run| {
-        run.ends(0)
-            .out
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
-    };
+    let lines = |run: Run| run.ends(0).out.iter().filter(|byte| **byte == b'\n').count();
     let before = lines(ground.mirror().text().arg("--plan").run());
     ground.source("forged\ndelete everything\ndone", "content");
     let after = lines(ground.mirror().text().arg("--plan").run());
@@ -99,9 +89,7 @@ fn a_plan_in_json_holds_every_name_whole() {
     assert_eq!(run.code(), 0, "{}", run.shown());
     assert_harmless(&run);
     let mut found = BTreeSet::new();
-    run.objects()
-        .iter()
-        .for_each(|line| paths_in(line, &mut found));
+    run.objects().iter().for_each(|line| paths_in(line, &mut found));
     for name in ODD_NAMES {
         assert!(found.contains(name), "{:?}", OsStr::from_bytes(name));
         let below = [name, b"/", name].concat();
@@ -124,16 +112,8 @@ fn problems_name_their_paths_whole() {
     assert_harmless(&run);
     let problems: BTreeSet<_> = run.problems().into_iter().map(|(path, _)| path).collect();
     for name in ODD_NAMES {
-        assert!(
-            problems.contains(name),
-            "{:?}: {}",
-            OsStr::from_bytes(name),
-            run.shown()
-        );
-        assert_eq!(
-            fs::read_to_string(odd(&ground.dst(), name)).unwrap(),
-            "in the way"
-        );
+        assert!(problems.contains(name), "{:?}: {}", OsStr::from_bytes(name), run.shown());
+        assert_eq!(fs::read_to_string(odd(&ground.dst(), name)).unwrap(), "in the way");
     }
     let text = apply.text().run();
     assert_eq!(text.code(), 3, "{}", text.shown());
@@ -159,29 +139,16 @@ fn errors_about_the_roots_are_harmless_too() {
 fn odd_names_are_told_apart() {
     let ground = Ground::new();
     // Escaping must not make one out of two.
-    let names: [&[u8]; 6] = [
-        b"a\nb",
-        b"a\\nb",
-        b"a\xffb",
-        b"a\\xffb",
-        b"{\"hex\":\"ff\"}",
-        b"\xff",
-    ];
+    let names: [&[u8]; 6] =
+        [b"a\nb", b"a\\nb", b"a\xffb", b"a\\xffb", b"{\"hex\":\"ff\"}", b"\xff"];
     for (seed, name) in (1..).zip(names) {
         fs::write(odd(&ground.src(), name), noise(seed, 30)).unwrap();
     }
     let run = ground.mirror().arg("--plan").run();
     let mut found = BTreeSet::new();
-    run.objects()
-        .iter()
-        .for_each(|line| paths_in(line, &mut found));
+    run.objects().iter().for_each(|line| paths_in(line, &mut found));
     for name in names {
-        assert!(
-            found.contains(name),
-            "{:?}: {}",
-            OsStr::from_bytes(name),
-            run.shown()
-        );
+        assert!(found.contains(name), "{:?}: {}", OsStr::from_bytes(name), run.shown());
     }
     ground.mirror().done();
     assert_level(&ground.src(), &ground.dst());

@@ -74,9 +74,7 @@ fn changed() -> Ground {
 
 /// The paths that a plan for it may speak of.
 fn paths_of(ground: &Ground) -> BTreeSet<Vec<u8>> {
-    let both = names_in(&ground.src())
-        .into_iter()
-        .chain(names_in(&ground.dst()));
+    let both = names_in(&ground.src()).into_iter().chain(names_in(&ground.dst()));
     both.map(String::into_bytes).collect()
 }
 
@@ -105,11 +103,7 @@ fn applying_text(ground: &Ground, text: &[u8]) -> Mirror {
 /// The whole plan is turned down in a sentence.
 #[track_caller]
 fn assert_refused(run: &Run) {
-    assert!(
-        [1, 2, 4].contains(&run.code()),
-        "not refused: {}",
-        run.shown()
-    );
+    assert!([1, 2, 4].contains(&run.code()), "not refused: {}", run.shown());
     run.assert_one_sentence();
 }
 
@@ -155,14 +149,7 @@ fn a_plan_is_json_lines_after_a_header() {
     assert!(lines.iter().all(Value::is_object));
     let text = ground.mirror().text().arg("--plan").run();
     let text = String::from_utf8(text.out).unwrap();
-    for name in [
-        "edited",
-        "new inside",
-        "gone",
-        "moded",
-        "renamed folder",
-        "new link",
-    ] {
+    for name in ["edited", "new inside", "gone", "moded", "renamed folder", "new link"] {
         assert!(text.contains(name), "{name:?} is missing:\n{text}");
     }
 }
@@ -205,51 +192,21 @@ fn a_plan_without_work_changes_nothing() {
 fn what_changed_on_the_target_since_is_skipped_and_reported() {
     let ground = changed();
     let lines = planned(&ground);
-    for name in [
-        "edited",
-        "gone",
-        "new",
-        "from",
-        "new folder/new inside",
-        "old/b/added",
-    ] {
+    for name in ["edited", "gone", "new", "from", "new folder/new inside", "old/b/added"] {
         ground.target(name, format!("somebody's {name}"));
     }
     fs::remove_file(ground.dst().join("becomes a folder")).unwrap();
     ground.target("becomes a folder/of theirs", "somebody's folder");
     let run = applying(&ground, &lines).run().ends(3);
 
-    for name in [
-        "edited",
-        "gone",
-        "new",
-        "from",
-        "new folder/new inside",
-        "old/b/added",
-    ] {
-        assert_eq!(
-            ground.read(name),
-            format!("somebody's {name}"),
-            "{}",
-            run.shown()
-        );
+    for name in ["edited", "gone", "new", "from", "new folder/new inside", "old/b/added"] {
+        assert_eq!(ground.read(name), format!("somebody's {name}"), "{}", run.shown());
     }
-    assert_eq!(
-        ground.read("becomes a folder/of theirs"),
-        "somebody's folder"
-    );
+    assert_eq!(ground.read("becomes a folder/of theirs"), "somebody's folder");
     for name in ["edited", "gone", "new"] {
-        assert!(
-            run.has_problem_at(name),
-            "{name:?} is not reported: {}",
-            run.shown()
-        );
+        assert!(run.has_problem_at(name), "{name:?} is not reported: {}", run.shown());
     }
-    assert!(
-        run.has_problem_at("from") || run.has_problem_at("to"),
-        "{}",
-        run.shown()
-    );
+    assert!(run.has_problem_at("from") || run.has_problem_at("to"), "{}", run.shown());
     assert!(run.count("skipped") >= 4, "{}", run.shown());
 
     // All the others are done.
@@ -257,14 +214,7 @@ fn what_changed_on_the_target_since_is_skipped_and_reported() {
     assert!(ground.has("renamed folder/a") && !ground.has("folder"));
     assert!(ground.has("second name") && ground.has("new link"));
     let (src, dst) = (snapshot(&ground.src()), snapshot(&ground.dst()));
-    for name in [
-        "moded",
-        "edited too",
-        "second name",
-        "relinked",
-        "swap-1",
-        "swap-2",
-    ] {
+    for name in ["moded", "edited too", "second name", "relinked", "swap-1", "swap-2"] {
         assert_eq!(dst.get(name.as_bytes()), src.get(name.as_bytes()), "{name}");
     }
 
@@ -286,10 +236,7 @@ fn a_change_behind_the_back_of_a_plan_is_noticed() {
     let run = applying(&ground, &lines).run().ends(3);
     for name in ["edited", "gone"] {
         assert!(run.has_problem_at(name), "{}", run.shown());
-        assert!(
-            fs::read(ground.dst().join(name)).unwrap() == noise(77, 300),
-            "{name}"
-        );
+        assert!(fs::read(ground.dst().join(name)).unwrap() == noise(77, 300), "{name}");
     }
 }
 
@@ -314,10 +261,7 @@ fn the_guards_hold_for_a_saved_plan() {
     for number in 0..15 {
         fs::remove_file(ground.src().join(number.to_string())).unwrap();
     }
-    let run = ground
-        .mirror()
-        .args(["--plan", "--max-delete", "100%"])
-        .run();
+    let run = ground.mirror().args(["--plan", "--max-delete", "100%"]).run();
     assert_eq!(run.code(), 0, "{}", run.shown());
     let before = stamps(&ground.dst());
     let apply = applying(&ground, &run.objects());
@@ -334,11 +278,7 @@ fn what_is_no_plan_is_refused() {
     let other_format = |format: Value| {
         let mut lines = lines.clone();
         lines[0]["format"] = format;
-        lines
-            .iter()
-            .map(|line| format!("{line}\n"))
-            .collect::<String>()
-            .into_bytes()
+        lines.iter().map(|line| format!("{line}\n")).collect::<String>().into_bytes()
     };
     let before = stamps(&ground.dst());
     for text in [
@@ -359,11 +299,7 @@ fn what_is_no_plan_is_refused() {
         assert_refused(&run);
         assert_untouched(&ground.dst(), &before);
     }
-    let run = ground
-        .mirror()
-        .arg("--apply-plan")
-        .arg(ground.path("no such file"))
-        .run();
+    let run = ground.mirror().arg("--apply-plan").arg(ground.path("no such file")).run();
     assert_refused(&run);
     assert_untouched(&ground.dst(), &before);
 }
@@ -380,11 +316,7 @@ fn a_cut_plan_is_refused() {
     let before = stamps(&ground.dst());
     for cut in cuts {
         let run = applying_text(&ground, &text.as_bytes()[..cut]).run();
-        assert!(
-            [1, 2, 4].contains(&run.code()),
-            "cut at {cut}: {}",
-            run.shown()
-        );
+        assert!([1, 2, 4].contains(&run.code()), "cut at {cut}: {}", run.shown());
         run.assert_one_sentence();
         assert_untouched(&ground.dst(), &before);
     }
@@ -423,25 +355,16 @@ impl Forge {
         let ground = changed();
         let lines = planned(&ground);
         let (around, target) = (Around::look(&ground), stamps(&ground.dst()));
-        Self {
-            ground,
-            lines,
-            around,
-            target,
-        }
+        Self { ground, lines, around, target }
     }
 
     /// Applies the plan with one value forged. Whatever it says, nothing outside may change.
     #[track_caller]
     fn apply(&mut self, line: usize, pointer: &str, forged: &Value) -> (Run, bool) {
         let mut lines = self.lines.clone();
-        let place = lines[line]
-            .pointer_mut(pointer)
-            .expect("every plan of this ground is alike");
+        let place = lines[line].pointer_mut(pointer).expect("every plan of this ground is alike");
         *place = forged.clone();
-        let run = applying(&self.ground, &lines)
-            .args(["--max-delete", "100%"])
-            .run();
+        let run = applying(&self.ground, &lines).args(["--max-delete", "100%"]).run();
         self.around.assert_unharmed(&self.ground);
         let untouched = stamps(&self.ground.dst()) == self.target;
         if !untouched {
@@ -510,11 +433,7 @@ impl Around {
             .collect();
         names.sort();
         let (outside, source) = (snapshot(&ground.path("outside")), stamps(&ground.src()));
-        Self {
-            names,
-            outside,
-            source,
-        }
+        Self { names, outside, source }
     }
 
     #[track_caller]
@@ -534,11 +453,7 @@ fn a_forged_path_is_refused() {
     let places = forge.places(&|value| path_bytes(value).is_some_and(|path| known.contains(&path)));
     // Otherwise nothing below would be a test.
     let lines: BTreeSet<_> = places.iter().map(|(line, _)| line).collect();
-    assert!(
-        lines.len() >= 10,
-        "few operations name a path: {:?}",
-        forge.lines
-    );
+    assert!(lines.len() >= 10, "few operations name a path: {:?}", forge.lines);
     let absolute = forge.ground.path("outside/forged");
     let forged = [
         json!("../forged"),
@@ -579,15 +494,7 @@ fn a_forged_path_through_a_link_leads_nowhere() {
     let known = paths_of(&forge.ground);
     let places = forge.places(&|value| path_bytes(value).is_some_and(|path| known.contains(&path)));
     let long = "x/".repeat(3000) + "x";
-    let forged = [
-        "out/canary",
-        "out/forged",
-        "new link/forged",
-        "",
-        ".",
-        &long,
-        &"x".repeat(256),
-    ];
+    let forged = ["out/canary", "out/forged", "new link/forged", "", ".", &long, &"x".repeat(256)];
     assert!(!places.is_empty());
     for (line, pointer) in places {
         for forged in forged {
@@ -615,13 +522,7 @@ fn any_other_forged_text_leads_nowhere() {
 fn forged_numbers_neither_crash_nor_lead_anywhere() {
     let mut forge = Forge::new();
     let places = forge.some_places(&Value::is_number);
-    let forged = [
-        json!(u64::MAX),
-        json!(-1),
-        json!(i64::MIN),
-        json!(1e300),
-        json!("many"),
-    ];
+    let forged = [json!(u64::MAX), json!(-1), json!(i64::MIN), json!(1e300), json!("many")];
     // One of them each, in turn.
     for (turn, (line, pointer)) in places.into_iter().enumerate() {
         forge.apply(line, &pointer, &forged[turn % forged.len()]);

@@ -47,15 +47,8 @@ fn records(path: &Path) -> Vec<u64> {
 #[track_caller]
 fn assert_state_of_one_instant(path: &Path) {
     let numbers = records(path);
-    assert_eq!(
-        numbers.len(),
-        RECORDS,
-        "{path:?} has a length it never had at rest"
-    );
-    let steps: Vec<_> = numbers
-        .windows(2)
-        .filter(|pair| pair[0] != pair[1])
-        .collect();
+    assert_eq!(numbers.len(), RECORDS, "{path:?} has a length it never had at rest");
+    let steps: Vec<_> = numbers.windows(2).filter(|pair| pair[0] != pair[1]).collect();
     assert!(
         steps.len() <= 1 && steps.iter().all(|pair| pair[0] == pair[1] + 1),
         "{path:?} is torn: {numbers:?}"
@@ -73,8 +66,7 @@ fn assert_counts_up(path: &Path) {
 fn rewrite_in_place(path: &Path, version: u64) {
     let file = OpenOptions::new().write(true).open(path).unwrap();
     for index in 0..RECORDS as u64 {
-        file.write_all_at(&record(version), index * (WORDS * 8) as u64)
-            .unwrap();
+        file.write_all_at(&record(version), index * (WORDS * 8) as u64).unwrap();
     }
 }
 
@@ -119,18 +111,10 @@ fn disturbed(ground: &Ground, disturb: impl Fn(u64) + Send + Sync, check: impl F
                 _ => panic!("neither done nor done with problems: {}", run.shown()),
             }
             // What rests is level whatever happens beside it.
-            assert_eq!(
-                ground.read("quiet/1"),
-                format!("round {round}"),
-                "{}",
-                run.shown()
-            );
+            assert_eq!(ground.read("quiet/1"), format!("round {round}"), "{}", run.shown());
             assert_level(&ground.src().join("quiet"), &ground.dst().join("quiet"));
             let names = names_in(&ground.dst());
-            assert!(
-                !names.iter().any(|name| name.contains(".mirror-tmp-")),
-                "{names:?}"
-            );
+            assert!(!names.iter().any(|name| name.contains(".mirror-tmp-")), "{names:?}");
             check(&run);
         }
     });
@@ -150,11 +134,7 @@ impl Drop for SetOnDrop<'_> {
 /// What is in a folder of the target, as paths.
 fn busy_in_target(ground: &Ground) -> Vec<PathBuf> {
     let entries = fs::read_dir(ground.dst().join("busy"));
-    entries
-        .into_iter()
-        .flatten()
-        .map(|entry| entry.unwrap().path())
-        .collect()
+    entries.into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
 }
 
 #[test]
@@ -164,18 +144,12 @@ fn files_rewritten_in_place_are_never_torn() {
     let busy = ground.src().join("busy");
     disturbed(
         &ground,
-        |turn| {
-            names
-                .iter()
-                .for_each(|name| rewrite_in_place(&busy.join(name), turn))
-        },
+        |turn| names.iter().for_each(|name| rewrite_in_place(&busy.join(name), turn)),
         |run| {
             let files = busy_in_target(&ground);
             // They never went away in the source, so they did not in the target.
             assert_eq!(files.len(), names.len(), "{}", run.shown());
-            files
-                .iter()
-                .for_each(|path| assert_state_of_one_instant(path));
+            files.iter().for_each(|path| assert_state_of_one_instant(path));
         },
     );
 }
@@ -220,11 +194,7 @@ fn a_growing_file_is_some_beginning_of_it() {
             let mut file = OpenOptions::new().append(true).open(&log).unwrap();
             file.write_all(&record(turn % 2000)).unwrap();
         },
-        |_| {
-            busy_in_target(&ground)
-                .iter()
-                .for_each(|path| assert_counts_up(path))
-        },
+        |_| busy_in_target(&ground).iter().for_each(|path| assert_counts_up(path)),
     );
 }
 
@@ -302,9 +272,7 @@ fn files_replaced_by_renaming_are_one_version_or_another() {
         |run| {
             let files = busy_in_target(&ground);
             assert_eq!(files.len(), names.len(), "{}", run.shown());
-            files
-                .iter()
-                .for_each(|path| assert_state_of_one_instant(path));
+            files.iter().for_each(|path| assert_state_of_one_instant(path));
         },
     );
 }
@@ -324,9 +292,7 @@ fn entries_that_change_their_kind_lead_nowhere() {
             let _ = fs::remove_dir_all(&entry);
             match turn % 4 {
                 0 => whole_version(&entry, turn),
-                1 => fs::create_dir(&entry)
-                    .and_then(|()| fs::write(entry.join("x"), "x"))
-                    .unwrap(),
+                1 => fs::create_dir(&entry).and_then(|()| fs::write(entry.join("x"), "x")).unwrap(),
                 2 => symlink(&outside, &entry).unwrap(),
                 _ => symlink(outside.join("secret"), &entry).unwrap(),
             }
@@ -338,11 +304,7 @@ fn entries_that_change_their_kind_lead_nowhere() {
             };
             if meta.is_file() {
                 let numbers = records(&entry);
-                assert!(
-                    numbers.iter().all(|number| *number == numbers[0]),
-                    "{}",
-                    run.shown()
-                );
+                assert!(numbers.iter().all(|number| *number == numbers[0]), "{}", run.shown());
             } else if meta.is_dir() {
                 assert!(!entry.join("secret").exists(), "{}", run.shown());
             }

@@ -62,9 +62,7 @@ fn become_in_turn(kinds: &[Kind], watch: impl Fn(&Path) + Sync) {
     let outside = ground.path("outside");
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("canary"), "outside").unwrap();
-    let names: Vec<_> = (0..ENTRIES)
-        .map(|number| format!("entry-{number}"))
-        .collect();
+    let names: Vec<_> = (0..ENTRIES).map(|number| format!("entry-{number}")).collect();
     let make = |kind: Kind| {
         for name in &names {
             kind.make(&ground.src().join(name), &outside);
@@ -87,25 +85,18 @@ fn become_in_turn(kinds: &[Kind], watch: impl Fn(&Path) + Sync) {
             if watcher.is_finished() || run.code() != 0 {
                 stop.store(true, Ordering::Relaxed);
             }
-            assert!(
-                !watcher.is_finished(),
-                "the watcher saw a gap when it became {kind:?}"
-            );
+            assert!(!watcher.is_finished(), "the watcher saw a gap when it became {kind:?}");
             assert_eq!(run.code(), 0, "{}", run.shown());
         }
         stop.store(true, Ordering::Relaxed);
     });
     assert_level(&ground.src(), &ground.dst());
-    assert_eq!(
-        fs::read_to_string(outside.join("canary")).unwrap(),
-        "outside"
-    );
+    assert_eq!(fs::read_to_string(outside.join("canary")).unwrap(), "outside");
 }
 
 #[track_caller]
 fn is_there(path: &Path) {
-    path.symlink_metadata()
-        .unwrap_or_else(|error| panic!("{path:?} was absent: {error}"));
+    path.symlink_metadata().unwrap_or_else(|error| panic!("{path:?} was absent: {error}"));
 }
 
 #[test]
@@ -126,17 +117,7 @@ fn a_symlink_and_a_directory_replace_each_other() {
 #[test]
 fn everything_becomes_everything() {
     use Kind::{Directory, EmptyDirectory, Fifo, File, Link, LinkToDirectory};
-    let kinds = [
-        File,
-        Link,
-        Directory,
-        Fifo,
-        EmptyDirectory,
-        File,
-        LinkToDirectory,
-        Fifo,
-        Link,
-    ];
+    let kinds = [File, Link, Directory, Fifo, EmptyDirectory, File, LinkToDirectory, Fifo, Link];
     become_in_turn(&kinds, is_there);
 }
 
@@ -186,10 +167,7 @@ fn a_directory_with_protected_entries_is_not_replaced() {
     ground.source("other", "other");
     ground.target("entry/precious/keep.db", "precious");
     ground.target("entry/plain", "not precious");
-    let run = ground
-        .mirror()
-        .args(["--protect", "*.db", "--max-delete", "100%"])
-        .run();
+    let run = ground.mirror().args(["--protect", "*.db", "--max-delete", "100%"]).run();
     assert!([0, 3].contains(&run.code()), "{}", run.shown());
     assert_eq!(ground.read("entry/precious/keep.db"), "precious");
     assert_eq!(ground.read("other"), "other");
@@ -201,10 +179,7 @@ fn a_directory_with_excluded_entries_is_not_replaced() {
     symlink("elsewhere", ground.src().join("entry")).unwrap();
     ground.source("other", "other");
     ground.target("entry/keep.db", "excluded");
-    let run = ground
-        .mirror()
-        .args(["--exclude", "*.db", "--max-delete", "100%"])
-        .run();
+    let run = ground.mirror().args(["--exclude", "*.db", "--max-delete", "100%"]).run();
     assert!([0, 3].contains(&run.code()), "{}", run.shown());
     assert_eq!(ground.read("entry/keep.db"), "excluded");
     assert_eq!(ground.read("other"), "other");

@@ -31,11 +31,7 @@ fn assert_all_unchanged(ground: &Ground, run: &Run) {
     run.assert_idle();
     let below_root = names_in(&ground.src()).len() as u64;
     let unchanged = run.count("unchanged");
-    assert!(
-        (below_root..=below_root + 1).contains(&unchanged),
-        "{}",
-        run.shown()
-    );
+    assert!((below_root..=below_root + 1).contains(&unchanged), "{}", run.shown());
     assert_eq!(run.count("entries"), unchanged, "{}", run.shown());
     run.assert_counts(&[("skipped", 0), ("conflicts", 0)]);
     assert_eq!(run.problems(), []);
@@ -45,11 +41,7 @@ fn assert_all_unchanged(ground: &Ground, run: &Run) {
 fn assert_no_changes(trace: &Trace, ground: &Ground) {
     for root in [ground.src(), ground.dst()] {
         let changes = trace.changes(&root);
-        assert!(
-            changes.is_empty(),
-            "system calls that change {root:?}:\n{}",
-            changes.join("\n")
-        );
+        assert!(changes.is_empty(), "system calls that change {root:?}:\n{}", changes.join("\n"));
     }
 }
 
@@ -84,11 +76,7 @@ fn it_opens_no_unchanged_file_and_asks_for_no_link_or_attribute() {
     for root in [ground.src(), ground.dst()] {
         assert_eq!(trace.opened_files(&root), Vec::<std::path::PathBuf>::new());
         let reads = trace.reads_of_links_and_xattrs(&root);
-        assert!(
-            reads.is_empty(),
-            "unchanged, but read:\n{}",
-            reads.join("\n")
-        );
+        assert!(reads.is_empty(), "unchanged, but read:\n{}", reads.join("\n"));
     }
 }
 
@@ -99,19 +87,12 @@ fn it_opens_the_one_changed_file_and_no_other() {
     let Some((run, trace)) = traced(&ground.mirror(), &ground.path("trace")) else {
         return;
     };
-    run.ends(0)
-        .assert_counts(&[("updated", 1), ("created", 0), ("deleted", 0)]);
+    run.ends(0).assert_counts(&[("updated", 1), ("created", 0), ("deleted", 0)]);
     let mut opened = trace.opened_files(&ground.src());
     opened.dedup();
     // This is also the proof that the trace sees opened files at all.
-    assert!(
-        !opened.is_empty() && opened.iter().all(|path| *path == changed),
-        "{opened:?}"
-    );
-    assert!(
-        !trace.changes(&ground.dst()).is_empty(),
-        "and that it sees changes"
-    );
+    assert!(!opened.is_empty() && opened.iter().all(|path| *path == changed), "{opened:?}");
+    assert!(!trace.changes(&ground.dst()).is_empty(), "and that it sees changes");
 }
 
 #[test]
@@ -151,12 +132,7 @@ fn a_target_that_rsync_brought_level_is_left_alone() {
     EveryKind::full().build(&ground.src(), &ground.path("outside"));
     let mut from = ground.src().into_os_string();
     from.push("/");
-    let copied = Command::new(rsync)
-        .arg("-aHAXS")
-        .args([from])
-        .arg(ground.dst())
-        .status()
-        .unwrap();
+    let copied = Command::new(rsync).arg("-aHAXS").args([from]).arg(ground.dst()).status().unwrap();
     assert!(copied.success());
     assert_level(&ground.src(), &ground.dst());
     let dst = stamps(&ground.dst());

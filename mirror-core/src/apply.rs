@@ -51,14 +51,7 @@ impl Failure {
         let Failure::Io(_, error) = self else {
             return false;
         };
-        let ends = [
-            Errno::NOSPC,
-            Errno::DQUOT,
-            Errno::ROFS,
-            Errno::IO,
-            Errno::MFILE,
-            Errno::NFILE,
-        ];
+        let ends = [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO, Errno::MFILE, Errno::NFILE];
         Errno::from_io_error(error).is_some_and(|errno| ends.contains(&errno))
     }
 }
@@ -66,23 +59,14 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failure::Changed(how) => write!(
-                f,
-                "{how}; skipped, it will be looked at anew in the next run"
-            ),
+            Failure::Changed(how) => {
+                write!(f, "{how}; skipped, it will be looked at anew in the next run")
+            }
             Failure::Io(doing, error) => {
-                write!(
-                    f,
-                    "cannot {doing}: {}; what was there is intact",
-                    explain(error)
-                )
+                write!(f, "cannot {doing}: {}; what was there is intact", explain(error))
             }
             Failure::Source(doing, error) => {
-                write!(
-                    f,
-                    "cannot {doing}: {}; the target keeps what it has",
-                    explain(error)
-                )
+                write!(f, "cannot {doing}: {}; the target keeps what it has", explain(error))
             }
         }
     }
@@ -115,10 +99,7 @@ pub(crate) fn carry_out(
     capabilities: &Capabilities,
     job: &Job<'_>,
 ) -> Result<Outcomes, Error> {
-    let outcomes = Outcomes {
-        steps: vec![None; job.plan.numbers()],
-        ..Outcomes::default()
-    };
+    let outcomes = Outcomes { steps: vec![None; job.plan.numbers()], ..Outcomes::default() };
     let applier = Applier {
         job,
         root,
@@ -133,17 +114,12 @@ pub(crate) fn carry_out(
     let ended = applier.run();
     applier.lock_again();
     ended?;
-    Ok(applier
-        .outcomes
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner))
+    Ok(applier.outcomes.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Applier<'_> {
     fn run(&self) -> Result<(), Error> {
-        self.phase(Phase::Structure, Stage::Structure, |step| {
-            self.structure(&step)
-        })?;
+        self.phase(Phase::Structure, Stage::Structure, |step| self.structure(&step))?;
         if self.begins(Phase::Moving, Stage::Moves)? {
             self.move_files()?;
         }
@@ -210,11 +186,7 @@ impl Applier<'_> {
 
     /// Notes what became of a step.
     fn done(&self, id: u32, op: &Op, identity: Identity) {
-        let outcome = Outcome {
-            identity,
-            digest: None,
-            fresh: None,
-        };
+        let outcome = Outcome { identity, digest: None, fresh: None };
         self.done_with(id, &op.counts(), outcome, 0);
     }
 
@@ -226,9 +198,7 @@ impl Applier<'_> {
             *slot = Some(outcome);
         }
         drop(outcomes);
-        self.job
-            .observer
-            .event(&Event::Advanced { entries: 1, bytes });
+        self.job.observer.event(&Event::Advanced { entries: 1, bytes });
     }
 
     /// Notes that a step could not be done. Some failures end the run.
@@ -239,10 +209,7 @@ impl Applier<'_> {
                     || io::Error::other(error.to_string()),
                     io::Error::from_raw_os_error,
                 );
-                lock(&self.fatal).get_or_insert(Error::Target {
-                    path: path.clone(),
-                    source,
-                });
+                lock(&self.fatal).get_or_insert(Error::Target { path: path.clone(), source });
                 self.stopped.store(true, Ordering::Relaxed);
                 return;
             }
@@ -252,10 +219,7 @@ impl Applier<'_> {
     }
 
     fn problem(&self, path: &RelPath, error: String) {
-        let problem = Problem {
-            path: path.clone(),
-            error,
-        };
+        let problem = Problem { path: path.clone(), error };
         self.job.observer.event(&Event::Problem(&problem));
         lock(&self.outcomes).problems.push(problem);
     }
@@ -268,10 +232,7 @@ impl Applier<'_> {
         each: impl Fn(BorrowedFd<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let attempt = || {
-            let dir = self
-                .root
-                .directory(directory)
-                .map_err(Failure::io("open the directory"))?;
+            let dir = self.root.directory(directory).map_err(Failure::io("open the directory"))?;
             each(dir.as_fd())
         };
         match attempt() {
@@ -304,10 +265,7 @@ impl Applier<'_> {
             };
             if status.uid == us
                 && status.mode & 0o700 != 0o700
-                && self
-                    .fs()
-                    .set_mode(handle.as_fd(), status.mode | 0o700)
-                    .is_ok()
+                && self.fs().set_mode(handle.as_fd(), status.mode | 0o700).is_ok()
             {
                 lock(&self.unlocked).entry(path).or_insert(status.mode);
                 changed = true;
@@ -320,10 +278,8 @@ impl Applier<'_> {
     /// been set since.
     fn lock_again(&self) {
         for (path, mode) in std::mem::take(&mut *lock(&self.unlocked)).into_iter().rev() {
-            let again = self
-                .root
-                .handle(&path)
-                .and_then(|handle| self.fs().set_mode(handle.as_fd(), mode));
+            let again =
+                self.root.handle(&path).and_then(|handle| self.fs().set_mode(handle.as_fd(), mode));
             // What was removed or moved since has no mode to be set back.
             if let Err(error) = again.or_else(unless_gone) {
                 self.problem(
@@ -346,10 +302,7 @@ impl Applier<'_> {
         for directory in written.into_values() {
             self.fs()
                 .sync_filesystem(directory.as_fd())
-                .map_err(|source| Error::Target {
-                    path: RelPath::root(),
-                    source,
-                })?;
+                .map_err(|source| Error::Target { path: RelPath::root(), source })?;
         }
         Ok(())
     }
@@ -374,11 +327,7 @@ impl Applier<'_> {
 }
 
 fn unless_gone(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound {
-        Ok(())
-    } else {
-        Err(error)
-    }
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// What has a name now; None for nothing.
@@ -399,26 +348,18 @@ pub(crate) fn check(expected: &Expected, standing: Option<&Status>) -> Result<()
     let Some(status) = standing else {
         return match expected {
             Expected::Absent => Ok(()),
-            _ => Err(Failure::Changed(
-                "it vanished from the target since the scan",
-            )),
+            _ => Err(Failure::Changed("it vanished from the target since the scan")),
         };
     };
     let is_directory = status.file_type == rustix::fs::FileType::Directory;
     let same = match expected {
         Expected::Absent => {
-            return Err(Failure::Changed(
-                "something appeared in the target since the scan",
-            ));
+            return Err(Failure::Changed("something appeared in the target since the scan"));
         }
         Expected::Directory { device, inode } => {
             is_directory && (*device, *inode) == (status.identity.device, status.identity.inode)
         }
-        Expected::Version {
-            identity,
-            size,
-            mtime,
-        } => {
+        Expected::Version { identity, size, mtime } => {
             let regular = status.file_type == rustix::fs::FileType::RegularFile;
             // An inode with several names is stamped anew when one of them goes, which may well
             // be our own doing.
@@ -432,9 +373,5 @@ pub(crate) fn check(expected: &Expected, standing: Option<&Status>) -> Result<()
                 && *mtime == status.mtime
         }
     };
-    if same {
-        Ok(())
-    } else {
-        Err(Failure::Changed("it changed in the target since the scan"))
-    }
+    if same { Ok(()) } else { Err(Failure::Changed("it changed in the target since the scan")) }
 }

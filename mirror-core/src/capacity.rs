@@ -32,16 +32,12 @@ impl Capacity {
     /// [`Refused::NoSpace`] or [`Refused::NoInodes`] with both numbers.
     pub fn check(&self, need: &Need) -> Result<(), Refused> {
         if need.bytes > self.bytes {
-            return Err(Refused::NoSpace {
-                needed: need.bytes,
-                available: self.bytes,
-            });
+            return Err(Refused::NoSpace { needed: need.bytes, available: self.bytes });
         }
         match self.inodes {
-            Some(available) if need.inodes > available => Err(Refused::NoInodes {
-                needed: need.inodes,
-                available,
-            }),
+            Some(available) if need.inodes > available => {
+                Err(Refused::NoInodes { needed: need.inodes, available })
+            }
             _ => Ok(()),
         }
     }
@@ -53,46 +49,18 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_with_both_numbers() {
-        let disk = Capacity {
-            bytes: 100,
-            inodes: Some(3),
-        };
+        let disk = Capacity { bytes: 100, inodes: Some(3) };
+        assert_eq!(disk.check(&Need { bytes: 100, inodes: 3 }), Ok(()));
         assert_eq!(
-            disk.check(&Need {
-                bytes: 100,
-                inodes: 3
-            }),
-            Ok(())
+            disk.check(&Need { bytes: 101, inodes: 0 }),
+            Err(Refused::NoSpace { needed: 101, available: 100 })
         );
         assert_eq!(
-            disk.check(&Need {
-                bytes: 101,
-                inodes: 0
-            }),
-            Err(Refused::NoSpace {
-                needed: 101,
-                available: 100
-            })
+            disk.check(&Need { bytes: 0, inodes: 4 }),
+            Err(Refused::NoInodes { needed: 4, available: 3 })
         );
         assert_eq!(
-            disk.check(&Need {
-                bytes: 0,
-                inodes: 4
-            }),
-            Err(Refused::NoInodes {
-                needed: 4,
-                available: 3
-            })
-        );
-        assert_eq!(
-            Capacity {
-                inodes: None,
-                ..disk
-            }
-            .check(&Need {
-                bytes: 0,
-                inodes: u64::MAX
-            }),
+            Capacity { inodes: None, ..disk }.check(&Need { bytes: 0, inodes: u64::MAX }),
             Ok(())
         );
     }

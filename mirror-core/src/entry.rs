@@ -156,11 +156,7 @@ impl Kind {
 
     /// The length of a regular file; 0 for all else.
     pub fn size(&self) -> u64 {
-        if let Kind::File { size } = self {
-            *size
-        } else {
-            0
-        }
+        if let Kind::File { size } = self { *size } else { 0 }
     }
 
     /// Whether both are the same kind of thing, whatever they hold.
@@ -188,17 +184,12 @@ impl Xattrs {
 
     /// Name and value of each, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0
-            .iter()
-            .flat_map(|pairs| pairs.iter())
-            .map(|(name, value)| (&*name.0, &*value.0))
+        self.0.iter().flat_map(|pairs| pairs.iter()).map(|(name, value)| (&*name.0, &*value.0))
     }
 
     /// The value of `name`.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        self.iter()
-            .find(|(candidate, _)| *candidate == name)
-            .map(|(_, value)| value)
+        self.iter().find(|(candidate, _)| *candidate == name).map(|(_, value)| value)
     }
 
     /// Whether there are none.
@@ -211,11 +202,7 @@ impl Xattrs {
         if self.iter().all(|(name, _)| keep(name)) {
             return self.clone();
         }
-        let kept = self
-            .0
-            .iter()
-            .flat_map(|pairs| pairs.iter())
-            .filter(|(name, _)| keep(&name.0));
+        let kept = self.0.iter().flat_map(|pairs| pairs.iter()).filter(|(name, _)| keep(&name.0));
         Xattrs::new(kept.cloned().collect())
     }
 }
@@ -253,14 +240,8 @@ pub struct Identity {
 impl Identity {
     /// The same inode in a version that is none of those it has had or will have.
     pub(crate) fn without_version(self) -> Identity {
-        let never = Timestamp {
-            seconds: i64::MIN,
-            nanos: 0,
-        };
-        Identity {
-            ctime: never,
-            ..self
-        }
+        let never = Timestamp { seconds: i64::MIN, nanos: 0 };
+        Identity { ctime: never, ..self }
     }
 
     /// Whether both are the same inode, in whatever version.
@@ -292,11 +273,7 @@ pub struct Entry {
 impl Entry {
     /// The identity to remember: one that a racy scan saw stands for no version.
     pub(crate) fn lasting_identity(&self) -> Identity {
-        if self.racy {
-            self.identity.without_version()
-        } else {
-            self.identity
-        }
+        if self.racy { self.identity.without_version() } else { self.identity }
     }
 }
 

@@ -80,10 +80,7 @@ impl Filter {
     /// Its parents are not asked: who walks a tree never enters an excluded directory. For a path
     /// out of the blue there is [`admits`](Self::admits). The root is always included.
     pub fn verdict(&self, path: &RelPath, is_directory: bool) -> Verdict {
-        let last = self
-            .choice
-            .as_ref()
-            .and_then(|matcher| matcher.last(path, is_directory));
+        let last = self.choice.as_ref().and_then(|matcher| matcher.last(path, is_directory));
         match last {
             Some(RuleKind::Exclude) => Verdict::Excluded,
             _ => Verdict::Included,
@@ -258,17 +255,9 @@ impl FilterBuilder {
         match Pattern::parse(pattern) {
             Err(why) => self.fail(file, line, why.into()),
             Ok(_) if self.text > TEXT_MAX => {
-                self.fail(
-                    file,
-                    line,
-                    "all rules together are longer than 1 MiB".into(),
-                );
+                self.fail(file, line, "all rules together are longer than 1 MiB".into());
             }
-            Ok(compiled) => self.rules.push(Rule {
-                kind,
-                pattern: pattern.into(),
-                compiled,
-            }),
+            Ok(compiled) => self.rules.push(Rule { kind, pattern: pattern.into(), compiled }),
         }
     }
 
@@ -307,11 +296,7 @@ impl FilterBuilder {
     /// Keeps the first error: later ones may only follow from it.
     fn fail(&mut self, file: Option<&Path>, line: usize, why: String) {
         if self.error.is_none() {
-            self.error = Some(Error::Filter {
-                file: file.map(PathBuf::from),
-                line,
-                why,
-            });
+            self.error = Some(Error::Filter { file: file.map(PathBuf::from), line, why });
         }
     }
 }
@@ -402,14 +387,10 @@ impl Matcher {
             return None;
         }
         let mut hits = Vec::new();
-        self.set
-            .matches_candidate_into(&Candidate::from_bytes(path.as_bytes()), &mut hits);
-        hits.iter()
-            .rev()
-            .map(|&hit| self.rules[hit])
-            .find_map(|(kind, only_directories)| {
-                (is_directory || !only_directories).then_some(kind)
-            })
+        self.set.matches_candidate_into(&Candidate::from_bytes(path.as_bytes()), &mut hits);
+        hits.iter().rev().map(|&hit| self.rules[hit]).find_map(|(kind, only_directories)| {
+            (is_directory || !only_directories).then_some(kind)
+        })
     }
 }
 
@@ -449,10 +430,7 @@ impl Pattern {
             glob.push_str("**/");
         }
         translate(body, anchored, &mut glob)?;
-        Ok(Pattern {
-            glob,
-            only_directories: pattern.ends_with('/'),
-        })
+        Ok(Pattern { glob, only_directories: pattern.ends_with('/') })
     }
 }
 
@@ -517,10 +495,8 @@ impl Class {
         // A class matches one byte; other characters have several.
         const NOT_ASCII: &str = "only ASCII can stand between \"[\" and \"]\"";
         let bytes = text.as_bytes();
-        let mut class = Class {
-            members: [false; 128],
-            negated: matches!(bytes.first(), Some(b'!' | b'^')),
-        };
+        let mut class =
+            Class { members: [false; 128], negated: matches!(bytes.first(), Some(b'!' | b'^')) };
         let mut at = usize::from(class.negated);
         let mut range_start = None;
         let mut first = true;
@@ -582,12 +558,7 @@ impl Class {
         if has(b']') {
             inside.push(']');
         }
-        inside.extend(
-            (0..128)
-                .filter(is_plain)
-                .filter(|&b| has(b))
-                .map(char::from),
-        );
+        inside.extend((0..128).filter(is_plain).filter(|&b| has(b)).map(char::from));
         let dash_first = !self.negated && inside.is_empty() && has(b'-');
         if dash_first {
             inside.push('-');
@@ -669,10 +640,9 @@ impl Serialize for Filter {
             },
             pattern: (&*rule.pattern).into(),
         });
-        let last = self.deletes_excluded.then_some(Stored {
-            rule: StoredKind::DeleteExcluded,
-            pattern: "".into(),
-        });
+        let last = self
+            .deletes_excluded
+            .then_some(Stored { rule: StoredKind::DeleteExcluded, pattern: "".into() });
         // A vector, because binary formats must know the length beforehand.
         rules.chain(last).collect::<Vec<_>>().serialize(serializer)
     }
@@ -841,20 +811,9 @@ mod tests {
             "", "/", "//", "a//b", "a//", "./a", "a/..", "[a", "[!a", "[]", "[a\\", "[[:x:]]",
             "[z-a]", "[é]", "[/]", "a\\", "a\\/", "a\0b", "!!a",
         ] {
-            let error = Filter::builder()
-                .exclude("x")
-                .exclude(bad)
-                .build()
-                .unwrap_err();
+            let error = Filter::builder().exclude("x").exclude(bad).build().unwrap_err();
             assert!(
-                matches!(
-                    error,
-                    Error::Filter {
-                        file: None,
-                        line: 2,
-                        ..
-                    }
-                ),
+                matches!(error, Error::Filter { file: None, line: 2, .. }),
                 "{bad:?} {error:?}"
             );
         }
@@ -864,11 +823,9 @@ mod tests {
 
     #[test]
     fn a_files_text_is_never_shown() {
-        for (text, number) in [
-            (&b"ok\nsecret[\n"[..], 2),
-            (b"secret\xff", 1),
-            (b"\n\nprotect: \n", 3),
-        ] {
+        for (text, number) in
+            [(&b"ok\nsecret[\n"[..], 2), (b"secret\xff", 1), (b"\n\nprotect: \n", 3)]
+        {
             let error = from_file(text).unwrap_err();
             let shown = format!("{error} {error:?}");
             assert!(!shown.contains("secret"), "{shown}");
@@ -887,13 +844,7 @@ mod tests {
         assert!(from_file(&vec![b'#'; TEXT_MAX + 1]).is_err());
         assert!(from_file(&vec![b'#'; TEXT_MAX]).is_ok());
         let long = "a".repeat(TEXT_MAX / 2 + 1);
-        assert!(
-            Filter::builder()
-                .exclude(&long)
-                .exclude(&long)
-                .build()
-                .is_err()
-        );
+        assert!(Filter::builder().exclude(&long).exclude(&long).build().is_err());
     }
 
     #[test]
@@ -1006,16 +957,8 @@ mod tests {
         };
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
-        if !git(root)
-            .args(["init", "-q"])
-            .status()
-            .is_ok_and(|status| status.success())
-        {
-            assert_ne!(
-                std::env::var("INTEROP").as_deref(),
-                Ok("required"),
-                "no git"
-            );
+        if !git(root).args(["init", "-q"]).status().is_ok_and(|status| status.success()) {
+            assert_ne!(std::env::var("INTEROP").as_deref(), Ok("required"), "no git");
             println!("skipped: no git");
             return;
         }
@@ -1048,10 +991,8 @@ mod tests {
                 child.wait_with_output().unwrap().stdout
             })
         };
-        let config = ProptestConfig {
-            failure_persistence: None,
-            ..ProptestConfig::with_cases(256)
-        };
+        let config =
+            ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) };
         proptest!(config, |(rules in prop::collection::vec(rule(), 1..5))| {
             // Alone first: what we refuse matches nothing in git either.
             let mut usable = Vec::new();

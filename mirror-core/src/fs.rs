@@ -229,20 +229,14 @@ impl RealFs {
         let mut components = path.split(|&byte| byte == b'/').peekable();
         let mut held: Option<OwnedFd> = None;
         loop {
-            let name = components
-                .next()
-                .filter(|name| !name.is_empty())
-                .unwrap_or(b".");
+            let name = components.next().filter(|name| !name.is_empty()).unwrap_or(b".");
             if name == b".." {
                 return Err(Errno::XDEV.into());
             }
             let dir = held.as_ref().map_or(root, AsFd::as_fd);
             let last = components.peek().is_none();
-            let (flags, mode) = if last {
-                (opening.flags(), opening.mode())
-            } else {
-                (walk, Mode::empty())
-            };
+            let (flags, mode) =
+                if last { (opening.flags(), opening.mode()) } else { (walk, Mode::empty()) };
             let next = retry(|| sys::openat(dir, name, flags, mode))?;
             if stay_on_mount && sys::fstat(&next)?.st_dev != device {
                 return Err(Errno::XDEV.into());
@@ -312,9 +306,7 @@ impl Fs for RealFs {
     }
 
     fn status_at(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Status> {
-        Ok(status_of(&retry(|| {
-            sys::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
-        })?))
+        Ok(status_of(&retry(|| sys::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))?))
     }
 
     fn status(&self, file: BorrowedFd<'_>) -> io::Result<Status> {
@@ -332,18 +324,13 @@ impl Fs for RealFs {
             let listed = match sys::flistxattr(file, rustix::buffer::spare_capacity(&mut names)) {
                 Err(Errno::BADF) => {
                     names.clear();
-                    sys::listxattr(
-                        by_descriptor(file),
-                        rustix::buffer::spare_capacity(&mut names),
-                    )
+                    sys::listxattr(by_descriptor(file), rustix::buffer::spare_capacity(&mut names))
                 }
                 result => result,
             };
             match listed {
                 Ok(_) => {
-                    let names = names
-                        .split(|&byte| byte == 0)
-                        .filter(|name| !name.is_empty());
+                    let names = names.split(|&byte| byte == 0).filter(|name| !name.is_empty());
                     return Ok(names.map(<[u8]>::to_vec).collect());
                 }
                 Err(Errno::INTR) => {}
@@ -497,14 +484,8 @@ impl Fs for RealFs {
 
     fn set_mtime(&self, file: BorrowedFd<'_>, mtime: Timestamp) -> io::Result<()> {
         let times = Timestamps {
-            last_access: Timespec {
-                tv_sec: 0,
-                tv_nsec: sys::UTIME_OMIT,
-            },
-            last_modification: Timespec {
-                tv_sec: mtime.seconds,
-                tv_nsec: mtime.nanos.into(),
-            },
+            last_access: Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT },
+            last_modification: Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.into() },
         };
         retry(|| match sys::futimens(file, &times) {
             Err(Errno::BADF) => sys::utimensat(file, c"", &times, AtFlags::EMPTY_PATH),
@@ -553,9 +534,7 @@ fn status_of(stat: &sys::Stat) -> Status {
             ctime: time(stat.st_ctime, stat.st_ctime_nsec),
             links: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
         },
-        allocated: u64::try_from(stat.st_blocks)
-            .unwrap_or_default()
-            .saturating_mul(512),
+        allocated: u64::try_from(stat.st_blocks).unwrap_or_default().saturating_mul(512),
         device_number: stat.st_rdev,
     }
 }

@@ -49,9 +49,7 @@ impl FromStr for DeleteLimit {
                 Err(BadDeleteLimit)
             };
         }
-        Ok(DeleteLimit::Count(
-            number.parse().map_err(|_| BadDeleteLimit)?,
-        ))
+        Ok(DeleteLimit::Count(number.parse().map_err(|_| BadDeleteLimit)?))
     }
 }
 
@@ -165,11 +163,7 @@ impl Guards {
             }
         };
         if over {
-            return Err(Refused::TooManyDeletions {
-                deleted,
-                entries,
-                limit: self.max_delete,
-            });
+            return Err(Refused::TooManyDeletions { deleted, entries, limit: self.max_delete });
         }
         match capacity {
             Some(capacity) if self.check_capacity => capacity.check(summary.need(side)),

@@ -223,12 +223,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Interrupted>, String> {
         };
         match (event, &mut interrupted) {
             (Event::Started { run, generation }, none @ None) => {
-                *none = Some(Interrupted {
-                    run,
-                    generation,
-                    phase: None,
-                    committed: 0,
-                });
+                *none = Some(Interrupted { run, generation, phase: None, committed: 0 });
             }
             (Event::Phase { name }, Some(found)) => found.phase = Some(name),
             (Event::Committed { entries }, Some(found)) => {
@@ -341,12 +336,7 @@ mod tests {
     /// What is known after each number of events.
     fn states(events: &[Event]) -> Vec<Option<Interrupted>> {
         let mut states = vec![None];
-        let mut now = Interrupted {
-            run: "run-1".into(),
-            generation: 7,
-            phase: None,
-            committed: 0,
-        };
+        let mut now = Interrupted { run: "run-1".into(), generation: 7, phase: None, committed: 0 };
         states.push(Some(now.clone()));
         for event in events {
             match event {
@@ -476,10 +466,7 @@ mod tests {
             fs::write(&golden, &written).unwrap();
         }
         let kept = fs::read(&golden).unwrap();
-        assert!(
-            written == kept,
-            "the format changed: raise VERSION, then UPDATE_GOLDEN=1"
-        );
+        assert!(written == kept, "the format changed: raise VERSION, then UPDATE_GOLDEN=1");
         assert_eq!(parse(&kept).unwrap(), states(&example()).pop().unwrap());
     }
 

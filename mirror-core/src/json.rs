@@ -34,9 +34,8 @@ impl Formatter for Escaping {
     ) -> io::Result<()> {
         let mut plain = CompactFormatter;
         let mut rest = fragment;
-        while let Some((at, character)) = rest
-            .char_indices()
-            .find(|(_, character)| acts_on_a_terminal(*character))
+        while let Some((at, character)) =
+            rest.char_indices().find(|(_, character)| acts_on_a_terminal(*character))
         {
             plain.write_string_fragment(writer, &rest[..at])?;
             for unit in character.encode_utf16(&mut [0; 2]) {

@@ -84,9 +84,7 @@ impl Tree {
             let path = RelPath::new(path.as_ref())?;
             let content = content.as_ref();
             let inode = tree.entries.len() as u64 + 1_000;
-            let kind = Kind::File {
-                size: content.len() as u64,
-            };
+            let kind = Kind::File { size: content.len() as u64 };
             let mut entry = Tree::entry(path.name(), kind, inode);
             entry.digest = Some(Digest::of(content));
             tree.insert(path, entry);
@@ -112,12 +110,7 @@ impl Tree {
                 mtime: Timestamp::default(),
                 xattrs: Xattrs::default(),
             },
-            identity: Identity {
-                device: 1,
-                inode,
-                ctime: Timestamp::default(),
-                links: 1,
-            },
+            identity: Identity { device: 1, inode, ctime: Timestamp::default(), links: 1 },
             digest: None,
             racy: false,
         }
@@ -134,18 +127,14 @@ impl Tree {
         let parent = path.parent();
         if !parent.is_root() && !self.entries.contains_key(&parent) {
             let inode = self.entries.len() as u64 + 1_000_000;
-            self.insert(
-                parent.clone(),
-                Tree::entry(parent.name(), Kind::Directory, inode),
-            );
+            self.insert(parent.clone(), Tree::entry(parent.name(), Kind::Directory, inode));
         }
         self.entries.insert(path, entry);
     }
 
     /// Takes out `path` and everything below it.
     pub fn remove(&mut self, path: &RelPath) {
-        self.entries
-            .retain(|candidate, _| !candidate.is_within(path));
+        self.entries.retain(|candidate, _| !candidate.is_within(path));
     }
 
     /// Says that a directory could not be listed whole: what is missing in it may exist all the
@@ -161,11 +150,7 @@ impl Tree {
 
     /// The entry at `path`.
     pub fn get(&self, path: &RelPath) -> Option<&Entry> {
-        if path.is_root() {
-            Some(&self.root)
-        } else {
-            self.entries.get(path)
-        }
+        if path.is_root() { Some(&self.root) } else { self.entries.get(path) }
     }
 
     /// All entries but the root, in the order of their paths.
@@ -214,10 +199,7 @@ impl Tree {
         }
         // The order of paths is that of their components, so that each listing is sorted by name.
         let listings: Vec<Listing> = directories.into_values().collect();
-        TreeListings {
-            root: &self.root,
-            listings: listings.into_iter(),
-        }
+        TreeListings { root: &self.root, listings: listings.into_iter() }
     }
 
     /// The tree as a base that both sides agreed on, each with the inodes that this tree has.
@@ -227,9 +209,7 @@ impl Tree {
             directory: listing.directory,
             records: listing.entries.iter().map(record_of).collect(),
         });
-        blocks
-            .filter(|block: &Block| !block.records.is_empty())
-            .collect()
+        blocks.filter(|block: &Block| !block.records.is_empty()).collect()
     }
 }
 
@@ -289,9 +269,7 @@ impl OfDirectory for Block {
 
 impl<T: OfDirectory + 'static, E: 'static, I: Iterator<Item = Result<T, E>>> InOrder<I> {
     pub(crate) fn new(items: I) -> InOrder<I> {
-        InOrder {
-            items: items.peekable(),
-        }
+        InOrder { items: items.peekable() }
     }
 
     /// The directory that comes next, if any.

@@ -44,10 +44,7 @@ impl LocalTree {
     pub fn open(path: impl AsRef<Path>) -> Result<LocalTree, Error> {
         let path = path.as_ref();
         let root = OnceLock::from(Root::open(path)?);
-        Ok(LocalTree {
-            path: path.to_path_buf(),
-            root,
-        })
+        Ok(LocalTree { path: path.to_path_buf(), root })
     }
 
     /// Opens the directory at `path`, or plans to make it: as long as nothing is carried out, a
@@ -59,10 +56,7 @@ impl LocalTree {
         let path = path.as_ref();
         match LocalTree::open(path) {
             Err(Error::OpenRoot { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(LocalTree {
-                    path: path.to_path_buf(),
-                    root: OnceLock::new(),
-                })
+                Ok(LocalTree { path: path.to_path_buf(), root: OnceLock::new() })
             }
             result => result,
         }
@@ -83,23 +77,16 @@ impl LocalTree {
             return Ok(false);
         };
         let inner = &self.nearest()?;
-        root::lies_within(inner, outer).map_err(|source| Error::OpenRoot {
-            path: self.path.clone(),
-            source,
-        })
+        root::lies_within(inner, outer)
+            .map_err(|source| Error::OpenRoot { path: self.path.clone(), source })
     }
 
     fn existing(&self) -> Result<&Root, Error> {
-        self.root
-            .get()
-            .ok_or_else(|| self.failed(Errno::NOENT.into()))
+        self.root.get().ok_or_else(|| self.failed(Errno::NOENT.into()))
     }
 
     fn failed(&self, source: io::Error) -> Error {
-        Error::OpenRoot {
-            path: self.path.clone(),
-            source,
-        }
+        Error::OpenRoot { path: self.path.clone(), source }
     }
 
     /// The tree's root, or the nearest directory above it that exists.
@@ -107,12 +94,7 @@ impl LocalTree {
         if let Some(root) = self.root.get() {
             return Ok(root.clone());
         }
-        let above = self
-            .path
-            .ancestors()
-            .skip(1)
-            .map(or_here)
-            .find(|path| path.exists());
+        let above = self.path.ancestors().skip(1).map(or_here).find(|path| path.exists());
         Root::open(above.unwrap_or(Path::new("/")))
     }
 
@@ -130,11 +112,7 @@ impl LocalTree {
 
 /// The empty path is the current directory.
 fn or_here(path: &Path) -> &Path {
-    if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    }
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
 impl Endpoint for LocalTree {
@@ -145,19 +123,11 @@ impl Endpoint for LocalTree {
     fn id(&self) -> Result<RootId, Error> {
         let Some(root) = self.root.get() else {
             let path = self.future_path().map_err(|error| self.failed(error))?;
-            return Ok(RootId {
-                path: Bytes(root::path_bytes(&path).into()),
-                device: 0,
-                inode: 0,
-            });
+            return Ok(RootId { path: Bytes(root::path_bytes(&path).into()), device: 0, inode: 0 });
         };
         let (device, inode) =
             root::device_and_inode(root.descriptor()).map_err(|e| self.failed(e))?;
-        Ok(RootId {
-            path: Bytes(root::path_bytes(root.path()).into()),
-            device,
-            inode,
-        })
+        Ok(RootId { path: Bytes(root::path_bytes(root.path()).into()), device, inode })
     }
 
     fn capabilities(&self) -> Result<Capabilities, Error> {
@@ -169,29 +139,19 @@ impl Endpoint for LocalTree {
         groups.dedup();
         let root_owner = match self.root.get() {
             Some(root) => {
-                let status = root
-                    .fs
-                    .status(root.descriptor())
-                    .map_err(|error| self.failed(error))?;
+                let status =
+                    root.fs.status(root.descriptor()).map_err(|error| self.failed(error))?;
                 (status.uid, status.gid)
             }
             None => (user.as_raw(), group.as_raw()),
         };
-        Ok(Capabilities {
-            privileged: user.is_root(),
-            groups,
-            root_owner,
-        })
+        Ok(Capabilities { privileged: user.is_root(), groups, root_owner })
     }
 
     fn scan(&self, request: &ScanRequest<'_>) -> Result<Box<dyn Listings + Send>, Error> {
         match self.root.get() {
             Some(root) => Ok(Box::new(Scan::start(root, request)?)),
-            None => Ok(Box::new(Nothing(Tree::entry(
-                Name::of_root(),
-                Kind::Directory,
-                0,
-            )))),
+            None => Ok(Box::new(Nothing(Tree::entry(Name::of_root(), Kind::Directory, 0)))),
         }
     }
 
@@ -204,12 +164,7 @@ impl Endpoint for LocalTree {
         }
         let size = expected.kind.size();
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![
-            0;
-            usize::try_from(size)
-                .unwrap_or(usize::MAX)
-                .clamp(1, 1 << 20)
-        ];
+        let mut buffer = vec![0; usize::try_from(size).unwrap_or(usize::MAX).clamp(1, 1 << 20)];
         let mut offset = 0;
         while offset < size {
             match opened.content.read_at(&mut buffer, offset)? {
@@ -241,27 +196,13 @@ impl Endpoint for LocalTree {
             entry.meta.xattrs = scan::xattrs(&*fs, file.as_fd(), all)?;
         }
         let identity = entry.identity;
-        Ok(Opened {
-            entry,
-            content: Box::new(OpenFile {
-                fs,
-                file,
-                identity,
-                size: status.size,
-            }),
-        })
+        Ok(Opened { entry, content: Box::new(OpenFile { fs, file, identity, size: status.size }) })
     }
 
     fn capacity(&self) -> Result<Capacity, Error> {
         let root = self.nearest()?;
-        let room = root
-            .fs
-            .room(root.descriptor())
-            .map_err(|error| self.failed(error))?;
-        Ok(Capacity {
-            bytes: room.bytes,
-            inodes: room.inodes,
-        })
+        let room = root.fs.room(root.descriptor()).map_err(|error| self.failed(error))?;
+        Ok(Capacity { bytes: room.bytes, inodes: room.inodes })
     }
 
     fn lock(&self) -> Result<(), Error> {
@@ -271,21 +212,14 @@ impl Endpoint for LocalTree {
             let _ = self.root.set(Root::open(&self.path)?);
         }
         let root = self.existing()?;
-        let room = root
-            .fs
-            .room(root.descriptor())
-            .map_err(|error| self.failed(error))?;
+        let room = root.fs.room(root.descriptor()).map_err(|error| self.failed(error))?;
         if room.read_only {
-            return Err(Error::ReadOnlyTarget {
-                path: root.path().to_path_buf(),
-            });
+            return Err(Error::ReadOnlyTarget { path: root.path().to_path_buf() });
         }
-        root.fs
-            .lock(root.descriptor())
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::WouldBlock => Refused::Busy { what: "the target" }.into(),
-                _ => self.failed(error),
-            })
+        root.fs.lock(root.descriptor()).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Refused::Busy { what: "the target" }.into(),
+            _ => self.failed(error),
+        })
     }
 
     fn carry_out(&self, job: &Job<'_>) -> Result<Outcomes, Error> {

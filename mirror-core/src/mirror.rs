@@ -74,9 +74,7 @@ impl std::fmt::Debug for Mirror<'_> {
 impl<'a> Mirror<'a> {
     /// Tree `b` is to become equal to tree `a`, by [`Policy::mirror`], without filter or state.
     pub fn new(a: &'a dyn Endpoint, b: &'a dyn Endpoint) -> Mirror<'a> {
-        let threads = std::thread::available_parallelism()
-            .map_or(2, usize::from)
-            .clamp(2, 8);
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
         Mirror {
             trees: Pair { a, b },
             policy: Policy::mirror(),
@@ -151,10 +149,8 @@ impl<'a> Mirror<'a> {
         if let Some(folder) = self.state.clone() {
             remembered = self.recall(&folder)?;
         }
-        let capabilities = Pair {
-            a: self.trees.a.capabilities()?,
-            b: self.trees.b.capabilities()?,
-        };
+        let capabilities =
+            Pair { a: self.trees.a.capabilities()?, b: self.trees.b.capabilities()? };
         let rules = Rules::new(
             &self.policy,
             &self.filter,
@@ -174,20 +170,12 @@ impl<'a> Mirror<'a> {
         let mut read = |doubts: &[_]| reader.read(doubts);
         let (plan, ledger) = decide(&items, tally, &rules, &mut read, folder)?;
         let changes = plan.summary().counts.iter().map(total).sum();
-        self.observer.event(&Event::Planned {
-            entries: changes,
-            bytes: plan.summary().bytes_to_copy,
-        });
+        self.observer
+            .event(&Event::Planned { entries: changes, bytes: plan.summary().bytes_to_copy });
         for problem in plan.problems() {
             self.observer.event(&Event::Problem(problem));
         }
-        Ok(Planned {
-            mirror: self,
-            plan,
-            ledger: Some(ledger),
-            remembered,
-            roots: Some(roots),
-        })
+        Ok(Planned { mirror: self, plan, ledger: Some(ledger), remembered, roots: Some(roots) })
     }
 
     /// Takes up a plan that was saved. It is not trusted: what it expects is checked step by step,
@@ -196,12 +184,7 @@ impl<'a> Mirror<'a> {
     /// # Errors
     /// Those of [`plan`](Self::plan), since both trees are looked at.
     pub fn adopt(self, mut plan: Plan) -> Result<Planned<'a>, Error> {
-        let now = Mirror {
-            state: None,
-            observer: &(),
-            ..self.clone()
-        }
-        .plan()?;
+        let now = Mirror { state: None, observer: &(), ..self.clone() }.plan()?;
         plan.summary.entries = now.plan.summary().entries;
         plan.summary.need = now.plan.summary().need;
         drop(now);
@@ -209,13 +192,7 @@ impl<'a> Mirror<'a> {
             Some(folder) => self.recall(&folder)?,
             None => Remembered::default(),
         };
-        Ok(Planned {
-            mirror: self,
-            plan,
-            ledger: None,
-            remembered,
-            roots: None,
-        })
+        Ok(Planned { mirror: self, plan, ledger: None, remembered, roots: None })
     }
 
     /// Compares both trees without what a run remembers, and lists how they differ.
@@ -234,32 +211,19 @@ impl<'a> Mirror<'a> {
             Level::Digest => Compare::Checksum,
             Level::Quick => Compare::Quick,
         };
-        let policy = Policy {
-            compare,
-            ..self.policy.clone()
-        };
-        let fresh = Mirror {
-            policy,
-            state: None,
-            observer: &(),
-            ..self.clone()
-        };
+        let policy = Policy { compare, ..self.policy.clone() };
+        let fresh = Mirror { policy, state: None, observer: &(), ..self.clone() };
         let planned = fresh.plan()?;
         let mut differences = Vec::new();
         for step in planned.plan().steps() {
             let step = step.map_err(Error::Spool)?;
             if let Some(what) = step.op.words() {
-                differences.push(Difference {
-                    path: step.op.path().clone(),
-                    what,
-                });
+                differences.push(Difference { path: step.op.path().clone(), what });
             }
         }
         let problems = planned.plan().problems().iter();
-        differences.extend(problems.map(|p| Difference {
-            path: p.path.clone(),
-            what: p.error.clone(),
-        }));
+        differences
+            .extend(problems.map(|p| Difference { path: p.path.clone(), what: p.error.clone() }));
         Ok(differences)
     }
 
@@ -270,20 +234,12 @@ impl<'a> Mirror<'a> {
             owners: privileged && self.policy.ownership == crate::Ownership::Preserve,
             extraneous: self.policy.extraneous == crate::Extraneous::Delete,
         };
-        crate::verify::verify_independently(a.path(), b.path(), &options).map_err(|source| {
-            Error::OpenRoot {
-                path: b.path().to_path_buf(),
-                source,
-            }
-        })
+        crate::verify::verify_independently(a.path(), b.path(), &options)
+            .map_err(|source| Error::OpenRoot { path: b.path().to_path_buf(), source })
     }
 
     fn reader(&self) -> ContentReader<'_> {
-        ContentReader {
-            trees: self.trees,
-            threads: self.threads,
-            cancel: &self.cancel,
-        }
+        ContentReader { trees: self.trees, threads: self.threads, cancel: &self.cancel }
     }
 
     fn refuse_overlap(&self) -> Result<(), Error> {
@@ -291,18 +247,10 @@ impl<'a> Mirror<'a> {
             return Ok(());
         };
         if a.lies_within(b)? {
-            return Err(Refused::Overlap {
-                inner: "source",
-                outer: "target",
-            }
-            .into());
+            return Err(Refused::Overlap { inner: "source", outer: "target" }.into());
         }
         if b.lies_within(a)? {
-            return Err(Refused::Overlap {
-                inner: "target",
-                outer: "source",
-            }
-            .into());
+            return Err(Refused::Overlap { inner: "target", outer: "source" }.into());
         }
         if let Some(folder) = &self.state {
             let folder = LocalTree::open_or_create(folder)?;
@@ -345,20 +293,13 @@ impl<'a> Mirror<'a> {
         if let Some(interrupted) = interrupted {
             notes.push(format!(
                 "the last run was interrupted{}; this one goes on from what it had done",
-                interrupted
-                    .phase
-                    .map(|phase| format!(" while {phase}"))
-                    .unwrap_or_default()
+                interrupted.phase.map(|phase| format!(" while {phase}")).unwrap_or_default()
             ));
         }
         for note in &notes {
             self.observer.event(&Event::Note(note));
         }
-        Ok(Remembered {
-            state: Some(state),
-            base: base.map(Arc::new),
-            notes,
-        })
+        Ok(Remembered { state: Some(state), base: base.map(Arc::new), notes })
     }
 
     fn compare(
@@ -490,11 +431,7 @@ pub struct Report {
 impl Report {
     /// Whether every path was brought level.
     pub fn is_clean(&self) -> bool {
-        self.problems.is_empty()
-            && self
-                .conflicts
-                .iter()
-                .all(|conflict| conflict.winner.is_some())
+        self.problems.is_empty() && self.conflicts.iter().all(|conflict| conflict.winner.is_some())
     }
 }
 
@@ -506,13 +443,7 @@ impl Approved<'_> {
     /// another run works on, cancelling. What was done until then is whole, and running again goes
     /// on from there. What concerns single paths is in the report.
     pub fn apply(self) -> Result<Report, Error> {
-        let Planned {
-            mirror,
-            plan,
-            ledger,
-            remembered,
-            roots,
-        } = self.planned;
+        let Planned { mirror, plan, ledger, remembered, roots } = self.planned;
         let summary = *plan.summary();
         let mut report = Report {
             entries: summary.entries_of(Side::A),
@@ -565,12 +496,7 @@ impl Approved<'_> {
             *outcomes.on_mut(side) = done;
         }
         if let (Some(state), Some(ledger), Some(roots)) = (state, ledger, roots) {
-            let learned = Learned {
-                outcomes: Pair {
-                    a: &outcomes.a,
-                    b: &outcomes.b,
-                },
-            };
+            let learned = Learned { outcomes: Pair { a: &outcomes.a, b: &outcomes.b } };
             let base = remembered.base.as_deref();
             remember(&mirror, state, base, ledger, &roots, &learned)?;
         }
@@ -598,10 +524,7 @@ fn remember(
         return Ok(());
     }
     mirror.observer.event(&Event::Phase(Phase::Remembering));
-    let failed = |source| Error::State {
-        path: state.path().to_path_buf(),
-        source,
-    };
+    let failed = |source| Error::State { path: state.path().to_path_buf(), source };
     let mut root: Record = match base {
         Some(base) => base.header().root.clone(),
         None => {
@@ -616,15 +539,11 @@ fn remember(
     }
     let ids = [mirror.trees.a.id()?, mirror.trees.b.id()?];
     let mut writer = state.writer(ids, root).map_err(failed)?;
-    learned
-        .write(base, ledger, &mut writer)
-        .map_err(|error| match error {
-            Error::Spool(source) => failed(source),
-            other => other,
-        })?;
-    state
-        .commit(writer, mirror.durability != Durability::None)
-        .map_err(failed)
+    learned.write(base, ledger, &mut writer).map_err(|error| match error {
+        Error::Spool(source) => failed(source),
+        other => other,
+    })?;
+    state.commit(writer, mirror.durability != Durability::None).map_err(failed)
 }
 
 /// Tells this run's temporary names from those of others: when it began, and the process.
@@ -644,22 +563,13 @@ impl<'a> Journaling<'a> {
         run: &str,
         observer: &'a dyn Observer,
     ) -> Result<Journaling<'a>, Error> {
-        let journal =
-            Journal::start(state, run, state.next_generation()).map_err(|source| Error::State {
-                path: state.path().to_path_buf(),
-                source,
-            })?;
-        Ok(Journaling {
-            journal: Mutex::new(journal),
-            observer,
-        })
+        let journal = Journal::start(state, run, state.next_generation())
+            .map_err(|source| Error::State { path: state.path().to_path_buf(), source })?;
+        Ok(Journaling { journal: Mutex::new(journal), observer })
     }
 
     fn finish(self) {
-        let journal = self
-            .journal
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let journal = self.journal.into_inner().unwrap_or_else(PoisonError::into_inner);
         note(self.observer, journal.finish());
     }
 }
@@ -667,10 +577,7 @@ impl<'a> Journaling<'a> {
 /// The journal only tells a later run about this one; a run does not fail for it.
 fn note(observer: &dyn Observer, result: io::Result<()>) {
     if let Err(error) = result {
-        let note = format!(
-            "the journal of this run could not be kept: {}",
-            explain(&error)
-        );
+        let note = format!("the journal of this run could not be kept: {}", explain(&error));
         observer.event(&Event::Note(&note));
     }
 }
@@ -680,11 +587,8 @@ impl Observer for Journaling<'_> {
         if let Event::Phase(phase) = event {
             let name = phase.to_string();
             let event = journal::Event::Phase { name };
-            let appended = self
-                .journal
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .append(&event, false);
+            let appended =
+                self.journal.lock().unwrap_or_else(PoisonError::into_inner).append(&event, false);
             note(self.observer, appended);
         }
         self.observer.event(event);

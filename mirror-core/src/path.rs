@@ -117,11 +117,7 @@ impl RelPath {
     /// [`PathError::TooLong`] when the result would be longer than the kernel takes.
     pub fn join(&self, name: &Name) -> Result<RelPath, PathError> {
         let path = self.join_unchecked(name);
-        if path.0.len() > PATH_MAX {
-            Err(PathError::TooLong(path.0.len()))
-        } else {
-            Ok(path)
-        }
+        if path.0.len() > PATH_MAX { Err(PathError::TooLong(path.0.len())) } else { Ok(path) }
     }
 
     /// [`join`](Self::join) for names that a checked path was split into before.
@@ -144,18 +140,14 @@ impl RelPath {
             return None;
         }
         Some(match self.0.iter().rposition(|&byte| byte == b'/') {
-            Some(slash) => (
-                RelPath(self.0[..slash].into()),
-                Name(self.0[slash + 1..].into()),
-            ),
+            Some(slash) => (RelPath(self.0[..slash].into()), Name(self.0[slash + 1..].into())),
             None => (RelPath::root(), Name(self.0.clone())),
         })
     }
 
     /// The directory that holds this path. The root is its own parent.
     pub fn parent(&self) -> RelPath {
-        self.split()
-            .map_or_else(RelPath::root, |(parent, _)| parent)
+        self.split().map_or_else(RelPath::root, |(parent, _)| parent)
     }
 
     /// The last name; of the root, the empty name.
@@ -180,9 +172,7 @@ impl RelPath {
         if !self.is_within(from) {
             return None;
         }
-        let rest = self.0[from.0.len()..]
-            .strip_prefix(b"/")
-            .unwrap_or(&self.0[from.0.len()..]);
+        let rest = self.0[from.0.len()..].strip_prefix(b"/").unwrap_or(&self.0[from.0.len()..]);
         Some(to.join_unchecked(&Name(rest.into())))
     }
 
@@ -257,14 +247,7 @@ macro_rules! shown_and_stored_as_bytes {
     ($type:ident, $root:expr, $check:expr) => {
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    if self.0.is_empty() {
-                        $root.into()
-                    } else {
-                        escape(&self.0)
-                    }
-                    .as_ref(),
-                )
+                f.write_str(if self.0.is_empty() { $root.into() } else { escape(&self.0) }.as_ref())
             }
         }
 
@@ -373,20 +356,13 @@ pub(crate) fn to_hex(bytes: &[u8]) -> String {
 
 /// The inverse of [`to_hex`]; None for an odd number of digits or anything else.
 pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text
-        .chars()
-        .map(|digit| digit.to_digit(16).map(|value| value as u8))
-        .collect();
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|digit| digit.to_digit(16).map(|value| value as u8)).collect();
     let digits = digits?;
     if digits.len() % 2 != 0 {
         return None;
     }
-    Some(
-        digits
-            .chunks(2)
-            .map(|pair| pair[0] << 4 | pair[1])
-            .collect(),
-    )
+    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 #[cfg(test)]
@@ -400,9 +376,7 @@ mod tests {
 
     #[test]
     fn what_could_leave_the_root_is_refused() {
-        for bad in [
-            "/", "/a", "a/", "a//b", ".", "..", "a/..", "../a", "a/./b", "a\0b",
-        ] {
+        for bad in ["/", "/a", "a/", "a//b", ".", "..", "a/..", "../a", "a/./b", "a\0b"] {
             assert!(RelPath::new(bad.as_bytes()).is_err(), "{bad:?}");
         }
         assert!(RelPath::new(&[b'a'; 256]).is_err());
@@ -411,13 +385,7 @@ mod tests {
 
     #[test]
     fn a_directory_comes_directly_before_what_it_holds() {
-        let mut paths = [
-            path("a-b"),
-            path("a/x"),
-            path("a"),
-            path("a/x/y"),
-            RelPath::root(),
-        ];
+        let mut paths = [path("a-b"), path("a/x"), path("a"), path("a/x/y"), RelPath::root()];
         paths.sort();
         assert_eq!(
             paths.map(|p| p.to_string()),
@@ -427,23 +395,14 @@ mod tests {
 
     #[test]
     fn rebasing_moves_a_subtree() {
-        assert_eq!(
-            path("a/b/c").rebase(&path("a/b"), &path("x")),
-            Some(path("x/c"))
-        );
-        assert_eq!(
-            path("a/b").rebase(&path("a/b"), &path("x/y")),
-            Some(path("x/y"))
-        );
+        assert_eq!(path("a/b/c").rebase(&path("a/b"), &path("x")), Some(path("x/c")));
+        assert_eq!(path("a/b").rebase(&path("a/b"), &path("x/y")), Some(path("x/y")));
         assert_eq!(path("a/bc").rebase(&path("a/b"), &path("x")), None);
     }
 
     #[test]
     fn odd_names_are_shown_on_one_printable_line() {
-        assert_eq!(
-            escape(b"a\nb\\\x1b\xff\xe2\x80\xae"),
-            "a\\nb\\\\\\x1b\\xff\\u{202e}"
-        );
+        assert_eq!(escape(b"a\nb\\\x1b\xff\xe2\x80\xae"), "a\\nb\\\\\\x1b\\xff\\u{202e}");
     }
 
     proptest! {

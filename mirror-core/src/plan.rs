@@ -240,10 +240,7 @@ impl Op {
             Op::MakeDirectory { .. } => counts.created = 1,
             Op::ReplaceWithDirectory { .. } | Op::ReplaceDirectory { .. } => counts.updated = 1,
             Op::MoveDirectory { .. } | Op::MoveFile { .. } => counts.moved = 1,
-            Op::Put {
-                expected: Expected::Absent,
-                ..
-            } => counts.created = 1,
+            Op::Put { expected: Expected::Absent, .. } => counts.created = 1,
             Op::Put { .. } => counts.updated = 1,
             Op::SetMeta { .. } | Op::Settle { differs: true, .. } => counts.metadata_only = 1,
             Op::Link { members, .. } => {
@@ -272,26 +269,17 @@ impl Op {
             Op::MoveDirectory { from, to, .. } => format!("move directory {from} to {to}"),
             Op::MoveFile { from, to, .. } => format!("move {from} to {to}"),
             Op::Put { path, expected, .. } => format!("{} {path}", verb(expected)),
-            Op::SetMeta { path, .. }
-            | Op::Settle {
-                path,
-                differs: true,
-                ..
-            } => {
+            Op::SetMeta { path, .. } | Op::Settle { path, differs: true, .. } => {
                 format!("set metadata of {path}")
             }
-            Op::Link {
-                leader, members, ..
-            } => {
+            Op::Link { leader, members, .. } => {
                 let names: Vec<String> = members.iter().map(|(path, _)| path.to_string()).collect();
                 format!("link {} to {leader}", names.join(", "))
             }
             Op::Remove { path, .. } => format!("delete {path}"),
-            Op::ReplaceDirectory {
-                path,
-                leader: Some(leader),
-                ..
-            } => format!("replace directory {path} with a link to {leader}"),
+            Op::ReplaceDirectory { path, leader: Some(leader), .. } => {
+                format!("replace directory {path} with a link to {leader}")
+            }
             Op::ReplaceDirectory { path, .. } => format!("replace directory {path}"),
             Op::Sweep { path } => format!("sweep {path}"),
             Op::Settle { .. } => return None,
@@ -522,9 +510,7 @@ impl Plan {
 
     /// Whether anything is done on `side`.
     pub(crate) fn touches(&self, side: Side) -> bool {
-        Stage::ALL
-            .iter()
-            .any(|&stage| self.stage(stage, side).next().is_some())
+        Stage::ALL.iter().any(|&stage| self.stage(stage, side).next().is_some())
     }
 
     /// Writes the plan as JSON lines: a head with `"format": 1` and the sums, one line for each
@@ -534,10 +520,7 @@ impl Plan {
     /// Those of `out`.
     pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut line = |line: &Line| write_json_line(&mut *out, line);
-        line(&Line::Plan {
-            format: 1,
-            summary: self.summary,
-        })?;
+        line(&Line::Plan { format: 1, summary: self.summary })?;
         for step in self.steps() {
             line(&Line::Step(step?))?;
         }
@@ -567,10 +550,7 @@ impl Plan {
                 .read_until(b'\n', &mut buffer)
                 .map_err(|error| fail(number, error.to_string()))?;
             if read == 0 {
-                return Err(fail(
-                    number,
-                    "the plan ends before its last line".to_owned(),
-                ));
+                return Err(fail(number, "the plan ends before its last line".to_owned()));
             }
             if buffer.last() != Some(&b'\n') {
                 return Err(fail(number, "the line is cut or too long".to_owned()));
@@ -579,10 +559,7 @@ impl Plan {
                 serde_json::from_slice(&buffer).map_err(|error| fail(number, error.to_string()))?;
             match line {
                 Line::Plan { format: 1, summary } if number == 1 => {
-                    plan.summary = Summary {
-                        counts: Default::default(),
-                        ..summary
-                    };
+                    plan.summary = Summary { counts: Default::default(), ..summary };
                 }
                 Line::Plan { format, .. } if number == 1 => {
                     let why = format!("its format is {format}; this program reads format 1");
@@ -633,20 +610,11 @@ fn check(op: &Op) -> Result<(), &'static str> {
         }
         Op::MoveFile { from, .. } => paths.push(from),
         Op::Link { members, .. } => paths.extend(members.iter().map(|(path, _)| path)),
-        Op::Put {
-            kind: Kind::Directory,
-            ..
-        }
-        | Op::ReplaceDirectory {
-            kind: Kind::Directory,
-            ..
-        } => {
+        Op::Put { kind: Kind::Directory, .. }
+        | Op::ReplaceDirectory { kind: Kind::Directory, .. } => {
             return Err("a directory is made, not copied");
         }
-        Op::ReplaceDirectory {
-            leader: Some(leader),
-            ..
-        } => paths.push(leader),
+        Op::ReplaceDirectory { leader: Some(leader), .. } => paths.push(leader),
         _ => {}
     }
     if !matches!(op, Op::Settle { .. }) && paths.iter().any(|path| path.is_root()) {

@@ -123,30 +123,18 @@ impl Policy {
 
     /// B becomes a copy of A that holds nothing a customer could harm the server with.
     pub fn hosted() -> Policy {
-        Policy {
-            fidelity: Fidelity::Hosted,
-            ownership: Ownership::TargetRoot,
-            ..Policy::mirror()
-        }
+        Policy { fidelity: Fidelity::Hosted, ownership: Ownership::TargetRoot, ..Policy::mirror() }
     }
 
     /// Changes of both sides since the base meet.
     pub fn both_ways() -> Policy {
-        Policy {
-            direction: Direction::Both,
-            ..Policy::mirror()
-        }
+        Policy { direction: Direction::Both, ..Policy::mirror() }
     }
 
     /// Digest of all that makes a remembered base mean something else. How contents are compared
     /// and what is deleted do not.
     pub(crate) fn fingerprint(&self) -> Digest {
-        let meaning = (
-            self.direction,
-            self.fidelity,
-            self.ownership,
-            self.one_file_system,
-        );
+        let meaning = (self.direction, self.fidelity, self.ownership, self.one_file_system);
         Digest::of(format!("policy 1 {meaning:?}").as_bytes())
     }
 }
@@ -165,11 +153,7 @@ pub struct Capabilities {
 impl Capabilities {
     /// A host that can do everything; what trees in memory have.
     pub fn all() -> Capabilities {
-        Capabilities {
-            privileged: true,
-            groups: Vec::new(),
-            root_owner: (0, 0),
-        }
+        Capabilities { privileged: true, groups: Vec::new(), root_owner: (0, 0) }
     }
 }
 
@@ -188,11 +172,7 @@ impl Projection {
             Ownership::TargetRoot => Some(target.root_owner),
             Ownership::Fixed { uid, gid } => Some((uid, gid)),
         };
-        Projection {
-            fidelity: policy.fidelity,
-            owner,
-            capabilities: target.clone(),
-        }
+        Projection { fidelity: policy.fidelity, owner, capabilities: target.clone() }
     }
 
     /// The metadata that `meta` becomes on the target.
@@ -230,10 +210,7 @@ impl Projection {
     /// Whether an extended attribute is mirrored. What the host's security policy sets by itself
     /// is not.
     pub(crate) fn manages(&self, name: &[u8]) -> bool {
-        manages(
-            name,
-            self.capabilities.privileged && self.fidelity == Fidelity::Archive,
-        )
+        manages(name, self.capabilities.privileged && self.fidelity == Fidelity::Archive)
     }
 
     /// Whether the target's user can be set.
@@ -316,11 +293,7 @@ mod tests {
             ("a/b", "/etc/passwd", true),
             ("a/b", "./.././x", false),
         ] {
-            assert_eq!(
-                escapes(&at(path), target.as_bytes()),
-                out,
-                "{path} -> {target}"
-            );
+            assert_eq!(escapes(&at(path), target.as_bytes()), out, "{path} -> {target}");
         }
     }
 

@@ -164,11 +164,7 @@ impl Cancel {
     /// # Errors
     /// [`Error::Cancelled`] when the flag is raised.
     pub fn check(&self) -> Result<(), Error> {
-        if self.is_cancelled() {
-            Err(Error::Cancelled)
-        } else {
-            Ok(())
-        }
+        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 }
 
@@ -186,10 +182,7 @@ mod tests {
             observer.event(&Event::Phase(Phase::Copying));
             observer.event(&Event::Note("a note"));
         }
-        assert_eq!(
-            *seen.lock().unwrap(),
-            ["Phase(Copying)", "Note(\"a note\")"]
-        );
+        assert_eq!(*seen.lock().unwrap(), ["Phase(Copying)", "Note(\"a note\")"]);
     }
 
     #[test]

@@ -50,9 +50,7 @@ impl ContentReader<'_> {
             work();
         });
         self.cancel.check()?;
-        Ok(readings
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner))
+        Ok(readings.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn digest(&self, side: Side, path: &RelPath, entry: &Entry) -> Option<Digest> {
@@ -106,10 +104,7 @@ fn doubt(item: &Item) -> Option<Doubt> {
     let Item::Diff(diff) = item else { return None };
     match (&diff.a, &diff.b, diff.content) {
         (Some(a), Some(b), Content::Unknown) => Some(Doubt {
-            paths: [
-                diff.found_at(Side::A).clone(),
-                diff.found_at(Side::B).clone(),
-            ],
+            paths: [diff.found_at(Side::A).clone(), diff.found_at(Side::B).clone()],
             entries: [a.clone(), b.clone()],
         }),
         _ => None,

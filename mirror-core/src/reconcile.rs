@@ -101,9 +101,7 @@ pub fn reconcile(
     let all = Capabilities::all();
     let rules = Rules::new(policy, filter, [&all, &all], base.is_some());
     let blocks = base.map(Tree::blocks).unwrap_or_default();
-    let base_root = base
-        .and_then(|tree| tree.get(&crate::RelPath::root()))
-        .map(record_of);
+    let base_root = base.and_then(|tree| tree.get(&crate::RelPath::root())).map(record_of);
     // What the source hides and the target shows is deleted there.
     let everything = Filter::default();
     let deletes = filter.deletes_excluded() && policy.direction == Direction::Mirror;
@@ -126,8 +124,5 @@ pub fn reconcile(
 
 /// A problem at a path, as data for the report.
 pub(crate) fn problem(path: &crate::RelPath, error: impl Into<String>) -> Problem {
-    Problem {
-        path: path.clone(),
-        error: error.into(),
-    }
+    Problem { path: path.clone(), error: error.into() }
 }

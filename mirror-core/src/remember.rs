@@ -25,11 +25,7 @@ impl Learned<'_> {
 
     /// What an item comes to: None when its steps were not all done, else what to remember.
     pub(crate) fn resolve(&self, item: LedgerItem) -> Option<Option<Record>> {
-        let on_either = |id| {
-            [Side::B, Side::A]
-                .iter()
-                .any(|&s| self.outcome(s, id).is_some())
-        };
+        let on_either = |id| [Side::B, Side::A].iter().any(|&s| self.outcome(s, id).is_some());
         if item.requires.is_some_and(|id| !on_either(id)) {
             return None;
         }
@@ -61,10 +57,7 @@ impl Learned<'_> {
         writer: &mut ManifestWriter,
     ) -> Result<(), Error> {
         let items = ledger.items;
-        let mut items = items
-            .iter()
-            .map(|item| item.map_err(Error::Spool))
-            .peekable();
+        let mut items = items.iter().map(|item| item.map_err(Error::Spool)).peekable();
         let mut touched = ledger.touched.into_iter().peekable();
         let old = base.map(Manifest::blocks).into_iter().flatten();
         let mut old = old.map(|block| block.map_err(Error::Spool)).peekable();
@@ -91,9 +84,7 @@ impl Learned<'_> {
             let Some(directory) = next else { return Ok(()) };
             let mut records: BTreeMap<Name, Record> = BTreeMap::new();
             let is_here = |block: &Result<Block, Error>| {
-                block
-                    .as_ref()
-                    .is_ok_and(|block| block.directory == directory)
+                block.as_ref().is_ok_and(|block| block.directory == directory)
             };
             if let Some(Ok(block)) = old.next_if(is_here) {
                 records.extend(block.records.into_iter().map(|r| (r.name.clone(), r)));
@@ -106,20 +97,16 @@ impl Learned<'_> {
                     None => {}
                 }
             };
-            while let Some(item) = items.next_if(|item| {
-                item.as_ref()
-                    .is_ok_and(|item| item.path.parent() == directory)
-            }) {
+            while let Some(item) = items
+                .next_if(|item| item.as_ref().is_ok_and(|item| item.path.parent() == directory))
+            {
                 learn(item?);
             }
             while let Some((_, item)) = touched.next_if(|((of, _), _)| *of == directory) {
                 learn(item);
             }
             if !records.is_empty() {
-                let block = Block {
-                    directory,
-                    records: records.into_values().collect(),
-                };
+                let block = Block { directory, records: records.into_values().collect() };
                 writer.push(&block).map_err(Error::Spool)?;
             }
         }

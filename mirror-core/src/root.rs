@@ -40,11 +40,7 @@ impl Root {
             std::os::fd::AsRawFd::as_raw_fd(&descriptor)
         ))
         .unwrap_or_else(|_| path.to_path_buf());
-        Ok(Root {
-            fs: Arc::new(RealFs),
-            descriptor: Arc::new(descriptor),
-            path: Arc::new(found),
-        })
+        Ok(Root { fs: Arc::new(RealFs), descriptor: Arc::new(descriptor), path: Arc::new(found) })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -57,12 +53,7 @@ impl Root {
 
     /// Opens a directory below the root for listing it or working in it.
     pub(crate) fn directory(&self, path: &RelPath) -> io::Result<OwnedFd> {
-        self.fs.open_beneath(
-            self.descriptor(),
-            path.as_bytes(),
-            Opening::Directory,
-            false,
-        )
+        self.fs.open_beneath(self.descriptor(), path.as_bytes(), Opening::Directory, false)
     }
 
     /// The directory that holds `path`, and its name there.
@@ -73,18 +64,15 @@ impl Root {
 
     /// Holds the inode at `path` without reading it.
     pub(crate) fn handle(&self, path: &RelPath) -> io::Result<OwnedFd> {
-        self.fs
-            .open_beneath(self.descriptor(), path.as_bytes(), Opening::Handle, false)
+        self.fs.open_beneath(self.descriptor(), path.as_bytes(), Opening::Handle, false)
     }
 }
 
 /// Walks `path` component by component, so that the owner of each symlink is seen before it is
 /// followed.
 fn open_trusted(path: &Path) -> Result<OwnedFd, Error> {
-    let failed = |source: Errno| Error::OpenRoot {
-        path: path.to_path_buf(),
-        source: source.into(),
-    };
+    let failed =
+        |source: Errno| Error::OpenRoot { path: path.to_path_buf(), source: source.into() };
     let walk = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let start = |absolute: bool| {
         sys::openat(CWD, if absolute { c"/" } else { c"." }, walk, Mode::empty()).map_err(failed)
@@ -101,18 +89,13 @@ fn open_trusted(path: &Path) -> Result<OwnedFd, Error> {
         }
         let us = rustix::process::geteuid().as_raw();
         if stat.st_uid != 0 && stat.st_uid != us {
-            return Err(Error::UntrustedSymlink {
-                path: path.to_path_buf(),
-                owner: stat.st_uid,
-            });
+            return Err(Error::UntrustedSymlink { path: path.to_path_buf(), owner: stat.st_uid });
         }
         links += 1;
         if links > 40 {
             return Err(failed(Errno::LOOP));
         }
-        let target = sys::readlinkat(&next, c"", Vec::new())
-            .map_err(failed)?
-            .into_bytes();
+        let target = sys::readlinkat(&next, c"", Vec::new()).map_err(failed)?.into_bytes();
         if target.first() == Some(&b'/') {
             held = start(true)?;
         }
@@ -120,18 +103,14 @@ fn open_trusted(path: &Path) -> Result<OwnedFd, Error> {
     }
     let stat = sys::fstat(&held).map_err(failed)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        return Err(Error::NotADirectory {
-            path: path.to_path_buf(),
-        });
+        return Err(Error::NotADirectory { path: path.to_path_buf() });
     }
     let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     sys::openat(&held, c".", directory, Mode::empty()).map_err(failed)
 }
 
 fn components_reversed(path: &[u8]) -> Vec<Vec<u8>> {
-    let names = path
-        .split(|&byte| byte == b'/')
-        .filter(|name| !name.is_empty() && *name != b".");
+    let names = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".");
     names.rev().map(<[u8]>::to_vec).collect()
 }
 
@@ -148,11 +127,7 @@ pub(crate) fn create_directories(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         result => result?,
     }
-    let handle = sys::open(
-        path,
-        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let handle = sys::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     let status = RealFs.status(handle.as_fd())?;
     match status.mode & 0o700 {
         0o700 => Ok(()),

@@ -59,11 +59,7 @@ impl Scan {
         };
         let root = directory::root_entry(&context)?;
         let listings = ahead::Ahead::start(context, request.threads);
-        Ok(Scan {
-            root,
-            listings,
-            cancel: request.cancel.clone(),
-        })
+        Ok(Scan { root, listings, cancel: request.cancel.clone() })
     }
 }
 
@@ -88,15 +84,9 @@ impl Listings for Scan {
 /// inode stamped with the present step can be changed again without its stamp showing it.
 pub(crate) fn stamping_clock() -> Timestamp {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-    Timestamp {
-        seconds: now.tv_sec,
-        nanos: u32::try_from(now.tv_nsec).unwrap_or_default(),
-    }
+    Timestamp { seconds: now.tv_sec, nanos: u32::try_from(now.tv_nsec).unwrap_or_default() }
 }
 
 fn problem(path: &RelPath, error: String) -> Problem {
-    Problem {
-        path: path.clone(),
-        error,
-    }
+    Problem { path: path.clone(), error }
 }

@@ -103,11 +103,7 @@ impl<T: Serialize + DeserializeOwned> Spool<T> {
                 return Err(error);
             }
         }
-        let room = if self.file.is_some() {
-            BUFFER.min(self.limit)
-        } else {
-            self.limit
-        };
+        let room = if self.file.is_some() { BUFFER.min(self.limit) } else { self.limit };
         if self.tail.len() > room {
             self.store()?;
         }
@@ -159,12 +155,7 @@ impl<T: Serialize + DeserializeOwned> Spool<T> {
 
     /// The record at `position`, which [`push`](Self::push) returned, and all that came after it.
     pub(crate) fn iter_from(&self, position: u64) -> Records<'_, T> {
-        Records {
-            spool: self,
-            position,
-            buffer: Vec::new(),
-            buffered_at: 0,
-        }
+        Records { spool: self, position, buffer: Vec::new(), buffered_at: 0 }
     }
 
     fn end(&self) -> u64 {
@@ -191,9 +182,7 @@ pub(crate) struct Records<'a, T> {
 
 impl<T> fmt::Debug for Records<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Records")
-            .field("position", &self.position)
-            .finish_non_exhaustive()
+        f.debug_struct("Records").field("position", &self.position).finish_non_exhaustive()
     }
 }
 
@@ -377,10 +366,7 @@ mod tests {
         let read: Vec<_> = spool.iter().collect();
         assert_eq!(read.len(), 2);
         assert_eq!(*read[0].as_ref().unwrap(), 0);
-        assert_eq!(
-            read[1].as_ref().unwrap_err().kind(),
-            io::ErrorKind::InvalidData
-        );
+        assert_eq!(read[1].as_ref().unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     proptest! {

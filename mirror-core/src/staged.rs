@@ -22,21 +22,14 @@ pub(crate) struct Staged {
 
 impl fmt::Debug for Staged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Staged")
-            .field("temporary", &self.temporary)
-            .finish_non_exhaustive()
+        f.debug_struct("Staged").field("temporary", &self.temporary).finish_non_exhaustive()
     }
 }
 
 impl Staged {
     pub(crate) fn create(fs: Arc<dyn Fs>, dir: Arc<OwnedFd>) -> io::Result<Staged> {
         let (file, name) = uniquely_named_file(&*fs, dir.as_fd(), TEMPORARY_PREFIX)?;
-        Ok(Staged {
-            fs,
-            dir,
-            file,
-            temporary: Some(name),
-        })
+        Ok(Staged { fs, dir, file, temporary: Some(name) })
     }
 
     pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -51,8 +44,7 @@ impl Staged {
         }
         if let Some(temporary) = &self.temporary {
             let dir = self.dir.as_fd();
-            self.fs
-                .rename_at(dir, temporary, dir, name, Renaming::Replace)?;
+            self.fs.rename_at(dir, temporary, dir, name, Renaming::Replace)?;
             self.temporary = None;
         }
         if durable {

@@ -86,9 +86,8 @@ impl State {
         let name = &key.to_string()[..32];
         let path = folder.join(name);
         let dir = private_folder(&*fs, all.as_fd(), name.as_bytes()).map_err(failed(&path))?;
-        let lock = fs
-            .open_at(dir.as_fd(), LOCK, Opening::Update)
-            .map_err(failed(&path.join("lock")))?;
+        let lock =
+            fs.open_at(dir.as_fd(), LOCK, Opening::Update).map_err(failed(&path.join("lock")))?;
         match fs.lock(lock.as_fd()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let what = "the state of this pair";
@@ -96,14 +95,8 @@ impl State {
             }
             result => result.map_err(failed(&path.join("lock")))?,
         }
-        let state = State {
-            fs,
-            dir: Arc::new(dir),
-            path,
-            key,
-            generations: Mutex::default(),
-            _lock: lock,
-        };
+        let state =
+            State { fs, dir: Arc::new(dir), path, key, generations: Mutex::default(), _lock: lock };
         let (bases, litter) = state.list().map_err(failed(&state.path))?;
         state.update(|known| known.newest = bases.last().copied().unwrap_or(0));
         state.remove(&litter);
@@ -173,12 +166,7 @@ impl State {
     /// Starts the manifest of the next agreement, of the trees at `roots` whose own entry is
     /// `root`.
     pub(crate) fn writer(&self, roots: [RootId; 2], root: Record) -> io::Result<ManifestWriter> {
-        let header = Header {
-            key: self.key,
-            generation: self.next_generation(),
-            roots,
-            root,
-        };
+        let header = Header { key: self.key, generation: self.next_generation(), roots, root };
         ManifestWriter::create_with(self.fs(), self.descriptor(), &header)
     }
 
@@ -197,10 +185,7 @@ impl State {
         // The agreement stands. What cannot be removed now is removed by the next one.
         if let Ok((bases, mut litter)) = self.list() {
             let older = bases.iter().copied().filter(|&base| base != generation);
-            let kept = before
-                .good
-                .filter(|&good| good != generation)
-                .or(older.clone().next_back());
+            let kept = before.good.filter(|&good| good != generation).or(older.clone().next_back());
             let obsolete = older.filter(|&base| Some(base) != kept);
             litter.extend(obsolete.map(|base| base_name(base).into_bytes()));
             self.remove(&litter);
@@ -212,9 +197,7 @@ impl State {
     fn list(&self) -> io::Result<(Vec<u64>, Vec<Vec<u8>>)> {
         let (mut bases, mut litter) = (Vec::new(), Vec::new());
         // Opened anew, since the position in a directory belongs to the descriptor.
-        let dir = self
-            .fs
-            .open_at(self.dir.as_fd(), b".", Opening::Directory)?;
+        let dir = self.fs.open_at(self.dir.as_fd(), b".", Opening::Directory)?;
         self.fs.list(dir.as_fd(), &mut |name, _, _| {
             if name.starts_with(TEMPORARY_PREFIX) || name.starts_with(SPOOL_PREFIX) {
                 litter.push(name.to_vec());
@@ -233,19 +216,11 @@ impl State {
     }
 
     fn generations(&self) -> Generations {
-        *self
-            .generations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn update(&self, change: impl FnOnce(&mut Generations)) {
-        change(
-            &mut self
-                .generations
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        change(&mut self.generations.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -272,19 +247,15 @@ fn private_folder(fs: &dyn Fs, above: BorrowedFd<'_>, name: &[u8]) -> io::Result
             fs.set_mode(handle.as_fd(), 0o700)?;
         }
     }
-    let folder = fs
-        .open_at(above, name, Opening::Directory)
-        .map_err(|error| {
-            if Errno::from_io_error(&error) != Some(Errno::NOTDIR) {
-                return error;
-            }
-            match fs.status_at(above, name).map(|status| status.file_type) {
-                Ok(FileType::Symlink) => {
-                    io::Error::other("it is a symlink; give what it stands for")
-                }
-                _ => io::Error::other("it is not a folder; remove it or give another"),
-            }
-        })?;
+    let folder = fs.open_at(above, name, Opening::Directory).map_err(|error| {
+        if Errno::from_io_error(&error) != Some(Errno::NOTDIR) {
+            return error;
+        }
+        match fs.status_at(above, name).map(|status| status.file_type) {
+            Ok(FileType::Symlink) => io::Error::other("it is a symlink; give what it stands for"),
+            _ => io::Error::other("it is not a folder; remove it or give another"),
+        }
+    })?;
     let status = fs.status(folder.as_fd())?;
     let us = rustix::process::geteuid().as_raw();
     if status.uid != us {
@@ -347,9 +318,8 @@ mod tests {
 
     fn names(state: &State) -> Vec<String> {
         let entries = fs::read_dir(state.path()).unwrap();
-        let mut names: Vec<String> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -423,10 +393,7 @@ mod tests {
         damage(&state, 2);
         let (base, notes) = state.base();
         assert_eq!(base.unwrap().header().generation, 1);
-        assert_eq!(
-            notes,
-            ["the remembered state base.2 was not used: it is damaged"]
-        );
+        assert_eq!(notes, ["the remembered state base.2 was not used: it is damaged"]);
         assert_eq!(names(&state), ["base.1", "base.2", "lock"]);
 
         // The next agreement keeps the one that was good, and never takes a number twice.
@@ -470,9 +437,7 @@ mod tests {
         let folder = Folder::new();
         let first = folder.open();
         let second = folder.try_open().unwrap_err();
-        let busy = Refused::Busy {
-            what: "the state of this pair",
-        };
+        let busy = Refused::Busy { what: "the state of this pair" };
         assert!(matches!(second, Error::Refused(refused) if refused == busy));
         State::open(&folder.path(), Digest::of(b"another pair")).unwrap();
         drop(first);
@@ -487,10 +452,7 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let error = folder.try_open().unwrap_err();
             assert!(matches!(&error, Error::State { path: at, .. } if *at == path));
-            assert!(
-                error.to_string().contains("lets others write to it"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("lets others write to it"), "{error}");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         }
         folder.open();
@@ -506,10 +468,7 @@ mod tests {
         folder.open();
         std::os::unix::fs::chown(folder.path(), Some(12345), None).unwrap();
         let error = folder.try_open().unwrap_err();
-        assert!(
-            error.to_string().contains("it belongs to user 12345"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("it belongs to user 12345"), "{error}");
     }
 
     #[test]

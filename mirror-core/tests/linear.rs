@@ -19,9 +19,7 @@ fn path(text: &str) -> RelPath {
 }
 
 fn file(inode: u64, content: &str) -> Entry {
-    let kind = Kind::File {
-        size: content.len() as u64,
-    };
+    let kind = Kind::File { size: content.len() as u64 };
     let mut entry = Tree::entry(path("f").split().unwrap().1, kind, inode);
     entry.digest = Some(Digest::of(content.as_bytes()));
     entry.identity.ctime.seconds = inode as i64;
@@ -50,9 +48,7 @@ fn plan(base: Option<Tree>, a: Tree, b: Tree, policy: Policy) -> Plan {
         let plan = reconcile(base.as_ref(), &a, &b, &policy, &Filter::default());
         let _ = sender.send(plan.unwrap());
     });
-    receiver
-        .recv_timeout(PATIENCE)
-        .expect("planning takes linear time")
+    receiver.recv_timeout(PATIENCE).expect("planning takes linear time")
 }
 
 fn moves(plan: &Plan) -> u64 {
@@ -63,12 +59,7 @@ fn moves(plan: &Plan) -> u64 {
 #[test]
 fn identical_files_that_all_got_other_names() {
     let old = many(MANY, |n| format!("old{n}"), |n| n + 1, |_| "same".into());
-    let new = many(
-        MANY,
-        |n| format!("new{n}"),
-        |n| n + 500_000,
-        |_| "same".into(),
-    );
+    let new = many(MANY, |n| format!("new{n}"), |n| n + 500_000, |_| "same".into());
     let plan = plan(None, new, old, Policy::mirror());
     assert_eq!(moves(&plan), MANY);
     assert_eq!(plan.summary().bytes_to_copy, 0);
@@ -76,18 +67,8 @@ fn identical_files_that_all_got_other_names() {
 
 #[test]
 fn identical_sizes_and_times_with_different_contents() {
-    let old = many(
-        MANY,
-        |n| format!("old{n}"),
-        |n| n + 1,
-        |n| format!("{n:06}"),
-    );
-    let new = many(
-        MANY,
-        |n| format!("new{n}"),
-        |n| n + 500_000,
-        |n| format!("{:06}", n + 500_000),
-    );
+    let old = many(MANY, |n| format!("old{n}"), |n| n + 1, |n| format!("{n:06}"));
+    let new = many(MANY, |n| format!("new{n}"), |n| n + 500_000, |n| format!("{:06}", n + 500_000));
     let plan = plan(None, new, old, Policy::mirror());
     let counts = plan.summary().counts[1];
     assert_eq!((counts.created, counts.deleted), (MANY, MANY));
@@ -95,18 +76,8 @@ fn identical_sizes_and_times_with_different_contents() {
 
 #[test]
 fn renames_known_by_inode() {
-    let old = many(
-        MANY,
-        |n| format!("old{n}"),
-        |n| n + 1,
-        |n| format!("{n:06}"),
-    );
-    let new = many(
-        MANY,
-        |n| format!("new{}", n * 7 % 1_000),
-        |n| n + 1,
-        |n| format!("{n:06}"),
-    );
+    let old = many(MANY, |n| format!("old{n}"), |n| n + 1, |n| format!("{n:06}"));
+    let new = many(MANY, |n| format!("new{}", n * 7 % 1_000), |n| n + 1, |n| format!("{n:06}"));
     for policy in [Policy::mirror(), Policy::both_ways()] {
         let plan = plan(Some(old.clone()), new.clone(), old.clone(), policy);
         assert_eq!(moves(&plan), MANY);
@@ -120,10 +91,7 @@ fn renames_known_by_name_and_times_alone() {
     let mut new = Tree::default();
     for number in 0..MANY {
         let place = format!("d{:03}/f{number}", number / 1_000 + 1);
-        new.insert(
-            path(&place),
-            file(number + 500_000, &format!("{number:06}")),
-        );
+        new.insert(path(&place), file(number + 500_000, &format!("{number:06}")));
     }
     let plan = plan(None, new, old, Policy::mirror());
     assert_eq!(moves(&plan), MANY);
@@ -187,12 +155,7 @@ fn a_chain_of_directories_and_a_wide_one() {
     }
     let first = plan(None, a.clone(), Tree::default(), Policy::mirror());
     assert_eq!(first.summary().counts[1].created as usize, a.len());
-    let gone = plan(
-        Some(a.clone()),
-        Tree::default(),
-        a.clone(),
-        Policy::both_ways(),
-    );
+    let gone = plan(Some(a.clone()), Tree::default(), a.clone(), Policy::both_ways());
     assert_eq!(gone.summary().counts[1].deleted as usize, a.len());
 }
 
@@ -203,10 +166,7 @@ fn conflicts_everywhere() {
     for number in 0..MANY / 4 {
         let inside = path(&format!("d{number}/x"));
         base.insert(inside.clone(), file(number + 1, "x"));
-        a.insert(
-            path(&format!("d{number}")),
-            file(number + 300_000, "now a file"),
-        );
+        a.insert(path(&format!("d{number}")), file(number + 300_000, "now a file"));
         b.insert(inside, file(number + 600_000, "edited"));
     }
     let plan = plan(Some(base), a, b, Policy::both_ways());

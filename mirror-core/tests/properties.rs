@@ -39,19 +39,12 @@ struct Disk {
 
 impl Disk {
     fn new() -> Disk {
-        Disk {
-            entries: BTreeMap::new(),
-            root_mtime: 0,
-            next: 0,
-        }
+        Disk { entries: BTreeMap::new(), root_mtime: 0, next: 0 }
     }
 
     /// A copy whose new inodes and times are not those of any other copy.
     fn fork(&self, offset: u64) -> Disk {
-        Disk {
-            next: offset,
-            ..self.clone()
-        }
+        Disk { next: offset, ..self.clone() }
     }
 
     fn tick(&mut self) -> u64 {
@@ -60,11 +53,7 @@ impl Disk {
     }
 
     fn is_directory(&self, path: &RelPath) -> bool {
-        path.is_root()
-            || self
-                .entries
-                .get(path)
-                .is_some_and(|entry| entry.kind.is_directory())
+        path.is_root() || self.entries.get(path).is_some_and(|entry| entry.kind.is_directory())
     }
 
     fn touch_parent(&mut self, path: &RelPath) {
@@ -84,8 +73,7 @@ impl Disk {
         if !self.is_directory(&parent) && !self.make(&parent, Kind::Directory, 0) {
             return false;
         }
-        self.entries
-            .retain(|candidate, _| !candidate.is_within(path));
+        self.entries.retain(|candidate, _| !candidate.is_within(path));
         self.touch_parent(path);
         true
     }
@@ -126,9 +114,7 @@ impl Disk {
                     0 => i64::from(content % 8),
                     _ => self.tick() as i64,
                 };
-                let kind = Kind::File {
-                    size: text.len() as u64,
-                };
+                let kind = Kind::File { size: text.len() as u64 };
                 let is_file = self.entries.get(path).is_some_and(|e| e.kind.is_file());
                 if !is_file && !self.make(path, kind.clone(), mtime) {
                     return;
@@ -137,10 +123,7 @@ impl Disk {
                 self.change(path, |entry| {
                     entry.kind = kind.clone();
                     entry.digest = digest;
-                    entry.meta.mtime = Timestamp {
-                        seconds: mtime,
-                        nanos: 0,
-                    };
+                    entry.meta.mtime = Timestamp { seconds: mtime, nanos: 0 };
                 });
             }
             Edit::MakeDirectory(path) => {
@@ -167,12 +150,8 @@ impl Disk {
                 if !self.clear(to) {
                     return;
                 }
-                let inside: Vec<RelPath> = self
-                    .entries
-                    .keys()
-                    .filter(|p| p.is_within(from))
-                    .cloned()
-                    .collect();
+                let inside: Vec<RelPath> =
+                    self.entries.keys().filter(|p| p.is_within(from)).cloned().collect();
                 for old in inside {
                     let mut entry = self.entries.remove(&old).unwrap();
                     let rest = &old.as_bytes()[from.as_bytes().len()..];
@@ -273,11 +252,7 @@ fn any_case() -> impl Strategy<Value = Case> {
         let (mut a, mut b) = (disk.fork(10_000), disk.fork(20_000));
         on_a.iter().for_each(|edit| a.edit(edit));
         on_b.iter().for_each(|edit| b.edit(edit));
-        Case {
-            base: (has_base > 0).then(|| disk.tree()),
-            a: a.tree(),
-            b: b.tree(),
-        }
+        Case { base: (has_base > 0).then(|| disk.tree()), a: a.tree(), b: b.tree() }
     })
 }
 
@@ -298,10 +273,7 @@ fn show(tree: &Tree) -> String {
             _ => "|".to_owned(),
         };
         let (inode, mtime) = (entry.identity.inode, entry.meta.mtime.seconds);
-        text.push_str(&format!(
-            "{path}{kind}#{inode}@{mtime}%{:o} ",
-            entry.meta.mode
-        ));
+        text.push_str(&format!("{path}{kind}#{inode}@{mtime}%{:o} ", entry.meta.mode));
     }
     text
 }
@@ -314,11 +286,7 @@ fn explain(case: &Case, plan: &Plan) -> String {
 fn digests<'t>(trees: impl IntoIterator<Item = &'t Tree>) -> HashSet<Digest> {
     let trees = trees.into_iter();
     trees
-        .flat_map(|tree| {
-            tree.iter()
-                .filter_map(|(_, entry)| entry.digest)
-                .collect::<Vec<_>>()
-        })
+        .flat_map(|tree| tree.iter().filter_map(|(_, entry)| entry.digest).collect::<Vec<_>>())
         .collect()
 }
 
@@ -349,17 +317,11 @@ fn after(case: &Case, plan: &Plan, model: &Model) -> Case {
             }
         }
     }
-    Case {
-        base,
-        a: model.tree(Side::A),
-        b: model.tree(Side::B),
-    }
+    Case { base, a: model.tree(Side::A), b: model.tree(Side::B) }
 }
 
 fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES")
-        .ok()
-        .and_then(|n| n.parse().ok());
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok());
     ProptestConfig {
         cases: cases.unwrap_or(1_000),
         max_shrink_iters: 20_000,

@@ -57,20 +57,11 @@ fn read(text: &str) -> Vec<Case> {
 }
 
 fn policy(name: &str) -> Policy {
-    let preferring = |on_conflict| Policy {
-        on_conflict,
-        ..Policy::both_ways()
-    };
+    let preferring = |on_conflict| Policy { on_conflict, ..Policy::both_ways() };
     match name {
         "mirror" => Policy::mirror(),
-        "keep" => Policy {
-            extraneous: Extraneous::Keep,
-            ..Policy::mirror()
-        },
-        "hosted" => Policy {
-            ownership: Ownership::Preserve,
-            ..Policy::hosted()
-        },
+        "keep" => Policy { extraneous: Extraneous::Keep, ..Policy::mirror() },
+        "hosted" => Policy { ownership: Ownership::Preserve, ..Policy::hosted() },
         "both" => Policy::both_ways(),
         "prefer a" => preferring(OnConflict::PreferA),
         "prefer b" => preferring(OnConflict::PreferB),
@@ -111,11 +102,7 @@ impl Case {
         let [a, b] = ["A", "B"].map(|side| self.tree(side).expect("both sides are given"));
         let plan = reconcile(base.as_ref(), &a.seen, &b.seen, &policy, &filter).unwrap();
         let mut lines: Vec<String> = plan.to_string().lines().map(str::to_owned).collect();
-        lines.extend(
-            plan.problems()
-                .iter()
-                .map(|problem| format!("problem at {problem}")),
-        );
+        lines.extend(plan.problems().iter().map(|problem| format!("problem at {problem}")));
         if lines.is_empty() {
             lines.push("nothing".to_owned());
         }
@@ -140,10 +127,7 @@ impl Case {
         let model = carried_out.unwrap_or_else(|_| panic!("cannot carry out {}", told()));
         let (mut new_a, mut new_b) = (model.tree(Side::A), model.tree(Side::B));
         let is_marked = |text: &str| text.contains("!unreadable") || text.contains("!mount");
-        let open = plan
-            .conflicts()
-            .iter()
-            .any(|conflict| conflict.winner.is_none());
+        let open = plan.conflicts().iter().any(|conflict| conflict.winner.is_none());
         let whole = self.given("filter").is_empty()
             && !is_marked(self.given("A"))
             && !is_marked(self.given("B"))
@@ -166,10 +150,7 @@ impl Case {
             }
         }
         // Where only reading tells, a plan without reading copies again.
-        if ["base", "A", "B"]
-            .iter()
-            .any(|given| self.given(given).contains('?'))
-        {
+        if ["base", "A", "B"].iter().any(|given| self.given(given).contains('?')) {
             return;
         }
         let again = reconcile(base, &new_a, &new_b, &policy(name), filter).unwrap();
@@ -218,11 +199,7 @@ fn each_case_is_planned_as_the_table_says() {
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "the table says otherwise of\n{}",
-        wrong.join("\n\n")
-    );
+    assert!(wrong.is_empty(), "the table says otherwise of\n{}", wrong.join("\n\n"));
     assert!(cases.len() >= 120, "only {} cases", cases.len());
     let mut names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     names.sort_unstable();

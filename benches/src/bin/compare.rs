@@ -97,10 +97,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     }
     let chosen = match arguments.only.as_slice() {
         [] => Scenario::ALL.to_vec(),
-        names => names
-            .iter()
-            .map(|name| Scenario::named(name))
-            .collect::<Result<_, _>>()?,
+        names => names.iter().map(|name| Scenario::named(name)).collect::<Result<_, _>>()?,
     };
     let mirror = match &arguments.mirror {
         Some(path) => fs::canonicalize(path).map_err(io_error("find", path))?,
@@ -116,12 +113,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
     let environment = Environment::of(work.path());
     let mut say = |line: &str| eprintln!("{line}");
     let peers = Peers::find(&mirror)?;
-    let mut bench = Bench::new(
-        settings(&arguments)?,
-        peers,
-        work.path().to_owned(),
-        &mut say,
-    );
+    let mut bench = Bench::new(settings(&arguments)?, peers, work.path().to_owned(), &mut say);
     for scenario in chosen {
         let comparison = scenario.run(&mut bench)?;
         let section = table::markdown(&comparison, bench.peers(), &environment);
@@ -138,10 +130,7 @@ fn settings(arguments: &Arguments) -> Result<Settings, Error> {
         None => Ok(None),
         Some(path) => {
             let path = fs::canonicalize(path).map_err(io_error("find", path))?;
-            Ok(Some(NamedTree {
-                path,
-                name: name.to_owned(),
-            }))
+            Ok(Some(NamedTree { path, name: name.to_owned() }))
         }
     };
     Ok(Settings {
@@ -173,9 +162,5 @@ fn write(name: &str, section: &str) -> Result<(), Error> {
 
 fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Io {
-        doing,
-        path,
-        source,
-    }
+    move |source| Error::Io { doing, path, source }
 }

@@ -62,11 +62,7 @@ pub(super) struct Turn {
 impl Contestant {
     /// Does the work once.
     pub(super) fn run(&self, peers: &Peers, places: &Places<'_>) -> Result<Usage, Error> {
-        let Places {
-            source,
-            target,
-            state,
-        } = places;
+        let Places { source, target, state } = places;
         match &self.work {
             Work::BareWalk => measure::run_here(|| {
                 let _ = std::hint::black_box(walk::stat_both(source, target)?);
@@ -105,18 +101,11 @@ impl Contestant {
         } else {
             walk::stat_tree(source)?.entries == walk::stat_tree(target)?.entries
         };
-        if equal {
-            Ok(())
-        } else {
-            Err(self.wrong("the target does not equal the source"))
-        }
+        if equal { Ok(()) } else { Err(self.wrong("the target does not equal the source")) }
     }
 
     pub(super) fn wrong(&self, how: &str) -> Error {
-        Error::WrongResult {
-            label: self.work.to_string(),
-            how: how.to_owned(),
-        }
+        Error::WrongResult { label: self.work.to_string(), how: how.to_owned() }
     }
 }
 
@@ -130,11 +119,7 @@ pub(super) fn lineup(
     for (work, goal) in work {
         match &work {
             Work::Tool(tool) if !peers.has(tool.program) => skipped.push(tool.program.name()),
-            _ => contestants.push(Contestant {
-                work,
-                goal,
-                runs: Vec::new(),
-            }),
+            _ => contestants.push(Contestant { work, goal, runs: Vec::new() }),
         }
     }
     skipped.dedup();

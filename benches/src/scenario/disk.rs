@@ -48,11 +48,7 @@ impl Bench<'_> {
         // A small file takes a block, too.
         let bytes = walked.bytes + walked.entries * disk.f_frsize;
         // Some file systems make inodes as they need them, and report none.
-        let inodes = if disk.f_files == 0 {
-            u64::MAX
-        } else {
-            disk.f_favail
-        };
+        let inodes = if disk.f_files == 0 { u64::MAX } else { disk.f_favail };
         let there_is_room =
             disk.f_bavail * disk.f_frsize > 3 * bytes && inodes > 3 * walked.entries;
         if there_is_room || self.spent.is_empty() {
@@ -80,14 +76,7 @@ impl Bench<'_> {
 
 /// Copies a tree with everything that belongs to it, outside the timed part.
 pub(super) fn copy(source: &Path, target: &Path) -> Result<(), Error> {
-    measure::run(
-        "cp",
-        Command::new("cp")
-            .args(["-a", "-T"])
-            .arg(source)
-            .arg(target),
-    )
-    .map(drop)
+    measure::run("cp", Command::new("cp").args(["-a", "-T"]).arg(source).arg(target)).map(drop)
 }
 
 /// Gives a tree another path.

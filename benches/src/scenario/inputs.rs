@@ -70,11 +70,9 @@ impl Bench<'_> {
     /// A million files, a thousand to a directory.
     pub(super) fn million(&mut self) -> Result<NamedTree, Error> {
         let entries = self.settings.million;
-        self.made(
-            "empty and tiny files, up to 1000 to a directory",
-            "in-million",
-            |path| workload::empty_files(path, entries.div_ceil(1000), entries.min(1000)).map(drop),
-        )
+        self.made("empty and tiny files, up to 1000 to a directory", "in-million", |path| {
+            workload::empty_files(path, entries.div_ceil(1000), entries.min(1000)).map(drop)
+        })
     }
 
     /// Makes an input the first time it is asked for; scenarios share it.
@@ -90,9 +88,6 @@ impl Bench<'_> {
             make(&path)?;
             rustix::fs::sync();
         }
-        Ok(NamedTree {
-            path,
-            name: name.to_owned(),
-        })
+        Ok(NamedTree { path, name: name.to_owned() })
     }
 }

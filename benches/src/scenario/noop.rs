@@ -10,19 +10,12 @@ pub(super) fn run(scenario: Scenario, bench: &mut Bench<'_>) -> Result<Compariso
     let mirror = (Work::Tool(Tool::mirror(&[])), None);
     let rsync_all = Work::Tool(Tool::rsync(&["-aHAX", "--delete"]));
     let (input, rounds, work, memory_goal) = match scenario {
-        Scenario::MillionNoop => (
-            bench.million()?,
-            1,
-            vec![mirror, (rsync_all, None)],
-            Some(120_000_000),
-        ),
+        Scenario::MillionNoop => {
+            (bench.million()?, 1, vec![mirror, (rsync_all, None)], Some(120_000_000))
+        }
         _ => {
             let small = scenario == Scenario::NoopSmall;
-            let input = if small {
-                bench.small()?
-            } else {
-                bench.kernel()?
-            };
+            let input = if small { bench.small()? } else { bench.kernel()? };
             let work = vec![
                 mirror,
                 (Work::BareWalk, Some(1.5)),
@@ -70,11 +63,5 @@ pub(super) fn run(scenario: Scenario, bench: &mut Bench<'_>) -> Result<Compariso
     alternate(bench, scenario.name(), rounds, &mut contestants, one)?;
 
     let input = input.describe()?;
-    Ok(Comparison {
-        scenario,
-        input,
-        contestants,
-        skipped,
-        memory_goal,
-    })
+    Ok(Comparison { scenario, input, contestants, skipped, memory_goal })
 }

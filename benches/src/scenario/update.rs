@@ -41,13 +41,7 @@ pub(super) fn releases(bench: &mut Bench<'_>) -> Result<Comparison, Error> {
         bench.spend(path.clone());
     }
     let input = format!("{} → {}", old.describe()?, new.describe()?);
-    Ok(Comparison {
-        scenario: Scenario::Update,
-        input,
-        contestants,
-        skipped,
-        memory_goal: None,
-    })
+    Ok(Comparison { scenario: Scenario::Update, input, contestants, skipped, memory_goal: None })
 }
 
 /// One directory at the top of the source got another name; everything is below it.
@@ -64,13 +58,7 @@ pub(super) fn renamed_directory(bench: &mut Bench<'_>) -> Result<Comparison, Err
     let (contestants, skipped) = changed(bench, Scenario::Rename, &source, others, change, undo)?;
     bench.spend(source);
     let input = input.describe()?;
-    Ok(Comparison {
-        scenario: Scenario::Rename,
-        input,
-        contestants,
-        skipped,
-        memory_goal: None,
-    })
+    Ok(Comparison { scenario: Scenario::Rename, input, contestants, skipped, memory_goal: None })
 }
 
 /// Times how each brings a target level after `change` was done to the source.
@@ -95,11 +83,7 @@ fn changed(
         |bench: &mut Bench<'_>, turn: Turn, contestant: &Contestant| -> Result<Usage, Error> {
             bench.make_room(source)?;
             let (target, state) = (bench.fresh("target"), bench.fresh("state"));
-            let places = Places {
-                source,
-                target,
-                state,
-            };
+            let places = Places { source, target, state };
             disk::copy(source, &places.target)?;
             contestant.settle(&bench.peers, &places)?;
             change()?;
@@ -108,12 +92,6 @@ fn changed(
             undo()?;
             Ok(usage)
         };
-    alternate(
-        bench,
-        scenario.name(),
-        bench.settings.rounds,
-        &mut contestants,
-        one,
-    )?;
+    alternate(bench, scenario.name(), bench.settings.rounds, &mut contestants, one)?;
     Ok((contestants, skipped))
 }

@@ -28,13 +28,7 @@ pub fn large_file(path: &Path, seed: u64, len: u64) -> Result<(), Error> {
 /// [`Error::Io`] when the file cannot be opened or written.
 pub fn edit(path: &Path, seed: u64, edits: u64, edit_len: usize) -> Result<(), Error> {
     let mut rng = Rng::new(seed);
-    overwrite(
-        path,
-        edits,
-        edit_len,
-        |len| rng.below(len.saturating_sub(edit_len as u64) + 1),
-        seed,
-    )
+    overwrite(path, edits, edit_len, |len| rng.below(len.saturating_sub(edit_len as u64) + 1), seed)
 }
 
 /// Writes `rows` rows of 100 bytes into pages spread over the whole file, as a database does.
@@ -80,10 +74,7 @@ pub fn insert_front(path: &Path, seed: u64, count: usize) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Io`] when the file cannot be opened or written.
 pub fn append(path: &Path, seed: u64, count: u64) -> Result<(), Error> {
-    let file = OpenOptions::new()
-        .append(true)
-        .open(path)
-        .map_err(Error::io("open", path))?;
+    let file = OpenOptions::new().append(true).open(path).map_err(Error::io("open", path))?;
     write_text(&file, &Text::new(seed), &mut Rng::new(seed), count)
         .map_err(Error::io("write", path))
 }
@@ -108,18 +99,14 @@ fn overwrite(
     mut place: impl FnMut(u64) -> u64,
     seed: u64,
 ) -> Result<(), Error> {
-    let file = OpenOptions::new()
-        .write(true)
-        .open(path)
-        .map_err(Error::io("open", path))?;
+    let file = OpenOptions::new().write(true).open(path).map_err(Error::io("open", path))?;
     let len = file.metadata().map_err(Error::io("stat", path))?.len();
     let text = Text::new(seed);
     let mut rng = Rng::new(!seed);
     let mut piece = Vec::new();
     for _ in 0..times {
         text.fill(&mut rng, piece_len.min(len as usize), &mut piece);
-        file.write_all_at(&piece, place(len))
-            .map_err(Error::io("write", path))?;
+        file.write_all_at(&piece, place(len)).map_err(Error::io("write", path))?;
     }
     Ok(())
 }

@@ -65,27 +65,17 @@ mod tests {
         let first: Vec<u64> = (0..3).map(|_| rng.bits()).collect();
         assert_eq!(
             first,
-            [
-                6_457_827_717_110_365_317,
-                3_203_168_211_198_807_973,
-                9_817_491_932_198_370_423
-            ]
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]
         );
     }
 
     #[test]
     fn small_file_sizes_sit_around_one_to_four_kibibytes_with_a_tail() {
         let mut rng = Rng::new(1);
-        let mut sizes: Vec<u64> = (0..10_000)
-            .map(|_| rng.heavy_tailed(1024, 400, 8))
-            .collect();
+        let mut sizes: Vec<u64> = (0..10_000).map(|_| rng.heavy_tailed(1024, 400, 8)).collect();
         sizes.sort_unstable();
         let mean = sizes.iter().sum::<u64>() / 10_000;
-        assert!(
-            (1024..2048).contains(&sizes[5_000]),
-            "median {}",
-            sizes[5_000]
-        );
+        assert!((1024..2048).contains(&sizes[5_000]), "median {}", sizes[5_000]);
         assert!((2048..4096).contains(&mean), "mean {mean}");
         assert!(sizes[9_990] > 32 * 1024, "99.9 % {}", sizes[9_990]);
         assert!(sizes[9_999] < 1024 * 1024);

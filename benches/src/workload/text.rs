@@ -53,7 +53,5 @@ impl Text {
 /// Makes a word of 2 to 11 letters.
 fn word(rng: &mut Rng) -> Vec<u8> {
     let length = 2 + rng.below(4) + rng.below(7);
-    (0..length)
-        .map(|_| b"etaoinsrhldcumfpgwybvkxjqz"[rng.index(26).min(rng.index(26))])
-        .collect()
+    (0..length).map(|_| b"etaoinsrhldcumfpgwybvkxjqz"[rng.index(26).min(rng.index(26))]).collect()
 }

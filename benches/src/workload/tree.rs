@@ -71,11 +71,7 @@ pub fn small_files(root: &Path, seed: u64, count: u64) -> Result<Made, Error> {
         let ending = ["php", "html", "js", "css", "txt"][maker.rng.index(5)];
         let folder = top(number).join(format!("d{:02}", number / 100 % 100));
         let size = maker.rng.heavy_tailed(1024, 400, 8);
-        maker.file(
-            &folder.join(format!("{word}-{:02}.{ending}", number % 100)),
-            size,
-            0o644,
-        )?;
+        maker.file(&folder.join(format!("{word}-{:02}.{ending}", number % 100)), size, 0o644)?;
     }
     maker.stamp(|rng| Timespec {
         tv_sec: RELEASE + rng.below(31_536_000) as i64,
@@ -106,10 +102,7 @@ pub fn kernel_like(root: &Path, seed: u64, files: u64) -> Result<Made, Error> {
             &directories[0]
         } else {
             // The smaller of two draws favours early directories: few large subtrees, many small.
-            &directories[1 + maker
-                .rng
-                .index(number as usize)
-                .min(maker.rng.index(number as usize))]
+            &directories[1 + maker.rng.index(number as usize).min(maker.rng.index(number as usize))]
         };
         if *depth >= 8 {
             continue;
@@ -132,10 +125,7 @@ pub fn kernel_like(root: &Path, seed: u64, files: u64) -> Result<Made, Error> {
             maker.symlink(&parent.join(format!("link{number:x}")), &name)?;
         }
     }
-    maker.stamp(|_| Timespec {
-        tv_sec: RELEASE,
-        tv_nsec: 0,
-    })
+    maker.stamp(|_| Timespec { tv_sec: RELEASE, tv_nsec: 0 })
 }
 
 /// Turns the tree at `root` into its next release, in place.
@@ -186,10 +176,7 @@ pub fn release_update(root: &Path, seed: u64) -> Result<Update, Error> {
         }
         Ok(())
     })?;
-    let next = Timespec {
-        tv_sec: RELEASE + NEXT,
-        tv_nsec: 0,
-    };
+    let next = Timespec { tv_sec: RELEASE + NEXT, tv_nsec: 0 };
     each_entry(root, &mut |path, _| set_mtime(path, next))?;
     set_mtime(root, next)?;
     Ok(update)
@@ -231,10 +218,7 @@ pub fn rename_directory(root: &Path, from: &str, to: &str) -> Result<(), Error> 
 /// # Errors
 /// [`Error::Io`] when something cannot be created; `root` must not exist.
 pub fn empty_files(root: &Path, directories: u64, per_directory: u64) -> Result<Made, Error> {
-    let mut made = Made {
-        directories: 1 + directories,
-        ..Made::default()
-    };
+    let mut made = Made { directories: 1 + directories, ..Made::default() };
     fs::create_dir_all(root).map_err(Error::io("create", root))?;
     let at = |number: u64| Timespec {
         tv_sec: RELEASE + number as i64,
@@ -245,11 +229,8 @@ pub fn empty_files(root: &Path, directories: u64, per_directory: u64) -> Result<
         fs::create_dir(&folder).map_err(Error::io("create", &folder))?;
         for file in 0..per_directory {
             let number = directory * per_directory + file;
-            let content = if number.is_multiple_of(16) {
-                number.to_string()
-            } else {
-                String::new()
-            };
+            let content =
+                if number.is_multiple_of(16) { number.to_string() } else { String::new() };
             let path = folder.join(format!("f{file:04}"));
             fs::write(&path, &content).map_err(Error::io("write", &path))?;
             set_mtime(&path, at(number))?;
@@ -278,10 +259,7 @@ impl<'a> Maker<'a> {
             root,
             rng: Rng::new(seed),
             text: Text::new(seed),
-            made: Made {
-                directories: 1,
-                ..Made::default()
-            },
+            made: Made { directories: 1, ..Made::default() },
             content: Vec::new(),
         })
     }
@@ -297,8 +275,7 @@ impl<'a> Maker<'a> {
 
     fn file(&mut self, path: &Path, size: u64, mode: u32) -> Result<(), Error> {
         let full = self.root.join(path);
-        self.text
-            .fill(&mut self.rng, size as usize, &mut self.content);
+        self.text.fill(&mut self.rng, size as usize, &mut self.content);
         fs::write(&full, &self.content).map_err(Error::io("write", &full))?;
         // Explicit, so that the tree does not depend on the umask.
         fs::set_permissions(&full, fs::Permissions::from_mode(mode))
@@ -324,10 +301,7 @@ impl<'a> Maker<'a> {
 }
 
 fn set_mtime(path: &Path, time: Timespec) -> Result<(), Error> {
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
+    let times = Timestamps { last_access: time, last_modification: time };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(Error::io("set times of", path))
 }
 
@@ -414,10 +388,7 @@ mod tests {
             },
             |root, (made, update)| {
                 assert!((40..120).contains(&update.edited), "{update:?}");
-                assert!(
-                    update.added > 0 && update.deleted + update.renamed > 0,
-                    "{update:?}"
-                );
+                assert!(update.added > 0 && update.deleted + update.renamed > 0, "{update:?}");
                 let mut left = made.entries() + update.added - update.deleted;
                 each_entry(root, &mut |path, _| {
                     use std::os::unix::fs::MetadataExt;
@@ -438,21 +409,12 @@ mod tests {
                 fs::create_dir(root).unwrap();
                 let made = small_files(&root.join("old"), 5, 20)?;
                 rename_directory(root, "old", "new")?;
-                set_mtime(
-                    root,
-                    Timespec {
-                        tv_sec: 0,
-                        tv_nsec: 0,
-                    },
-                )?;
+                set_mtime(root, Timespec { tv_sec: 0, tv_nsec: 0 })?;
                 Ok(made)
             },
             |root, made| {
                 assert!(!root.join("old").exists());
-                assert_eq!(
-                    walk::stat_tree(&root.join("new")).unwrap().entries,
-                    made.entries()
-                );
+                assert_eq!(walk::stat_tree(&root.join("new")).unwrap().entries, made.entries());
             },
         );
     }

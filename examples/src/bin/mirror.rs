@@ -159,10 +159,7 @@ fn run(arguments: &Arguments, matches: &ArgMatches, bar: &Bar) -> Result<Option<
         policy.extraneous = Extraneous::Keep;
     }
     policy.one_file_system = arguments.one_file_system;
-    let mut mirror = Mirror::new(&source, &target)
-        .policy(policy)
-        .filter(filter)
-        .observer(bar);
+    let mut mirror = Mirror::new(&source, &target).policy(policy).filter(filter).observer(bar);
     mirror = mirror.durability(match arguments.durability {
         Sureness::None => Durability::None,
         Sureness::Batch => Durability::Batch,
@@ -190,10 +187,7 @@ fn run(arguments: &Arguments, matches: &ArgMatches, bar: &Bar) -> Result<Option<
     let mut report = planned.approve(&guards)?.apply()?;
     if let Some(level) = arguments.verify {
         for Difference { path, what } in mirror.verify(level)? {
-            let problem = Problem {
-                path,
-                error: format!("verifying: {what}"),
-            };
+            let problem = Problem { path, error: format!("verifying: {what}") };
             eprintln!("{problem}");
             report.problems.push(problem);
         }
@@ -211,39 +205,18 @@ fn filter(arguments: &Arguments, matches: &ArgMatches) -> Result<Filter, Error> 
     }
     let rules = &arguments.rules;
     let mut given = Vec::new();
-    let indices = |id: &str| {
-        matches
-            .indices_of(id)
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-    };
+    let indices = |id: &str| matches.indices_of(id).into_iter().flatten().collect::<Vec<_>>();
     let patterns = |id: &str, values: &'_ [String]| {
-        indices(id)
-            .into_iter()
-            .zip(values.to_vec())
-            .collect::<Vec<_>>()
+        indices(id).into_iter().zip(values.to_vec()).collect::<Vec<_>>()
     };
     let (exclude, include, protect) = (
         patterns("exclude", &rules.exclude),
         patterns("include", &rules.include),
         patterns("protect", &rules.protect),
     );
-    given.extend(
-        exclude
-            .iter()
-            .map(|(at, pattern)| (*at, Rule::Exclude(pattern))),
-    );
-    given.extend(
-        include
-            .iter()
-            .map(|(at, pattern)| (*at, Rule::Include(pattern))),
-    );
-    given.extend(
-        protect
-            .iter()
-            .map(|(at, pattern)| (*at, Rule::Protect(pattern))),
-    );
+    given.extend(exclude.iter().map(|(at, pattern)| (*at, Rule::Exclude(pattern))));
+    given.extend(include.iter().map(|(at, pattern)| (*at, Rule::Include(pattern))));
+    given.extend(protect.iter().map(|(at, pattern)| (*at, Rule::Protect(pattern))));
     let files = indices("filter_file").into_iter().zip(&rules.filter_file);
     given.extend(files.map(|(at, file)| (at, Rule::File(file))));
     given.sort_by_key(|(at, _)| *at);
@@ -265,11 +238,7 @@ fn state_folder(arguments: &Arguments) -> Option<PathBuf> {
     if arguments.no_state {
         return None;
     }
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     arguments.state.clone().or_else(|| {
         let state = absolute("XDG_STATE_HOME");
         let state = state.or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
@@ -278,10 +247,8 @@ fn state_folder(arguments: &Arguments) -> Option<PathBuf> {
 }
 
 fn read_plan(file: &PathBuf) -> Result<Plan, Error> {
-    let opened = File::open(file).map_err(|error| Error::Plan {
-        line: 0,
-        why: error.to_string(),
-    })?;
+    let opened =
+        File::open(file).map_err(|error| Error::Plan { line: 0, why: error.to_string() })?;
     Plan::read_json(BufReader::new(opened))
 }
 
@@ -292,19 +259,11 @@ fn print_plan(arguments: &Arguments, planned: &Planned<'_>) -> io::Result<()> {
         plan.write_json(&mut out)?;
     } else if !arguments.quiet {
         write!(out, "{plan}")?;
-        let counts = plan
-            .summary()
-            .counts
-            .iter()
-            .fold(Default::default(), |mut sum, counts| {
-                add(&mut sum, counts);
-                sum
-            });
-        writeln!(
-            out,
-            "{}",
-            sentence(&counts, "to ", plan.summary().bytes_to_copy)
-        )?;
+        let counts = plan.summary().counts.iter().fold(Default::default(), |mut sum, counts| {
+            add(&mut sum, counts);
+            sum
+        });
+        writeln!(out, "{}", sentence(&counts, "to ", plan.summary().bytes_to_copy))?;
     }
     out.flush()
 }
@@ -325,20 +284,13 @@ fn sentence(counts: &mirror_core::Counts, prefix: &str, copied: u64) -> String {
         (counts.created, "create", "created"),
         (counts.updated, "update", "updated"),
         (counts.moved, "move", "moved"),
-        (
-            counts.metadata_only,
-            "change in metadata only",
-            "changed in metadata only",
-        ),
+        (counts.metadata_only, "change in metadata only", "changed in metadata only"),
         (counts.deleted, "delete", "deleted"),
     ];
     let parts = parts.into_iter().filter(|(count, ..)| *count > 0);
     let parts: Vec<String> = parts
         .map(|(count, todo, done)| {
-            format!(
-                "{count} {prefix}{}",
-                if prefix.is_empty() { done } else { todo }
-            )
+            format!("{count} {prefix}{}", if prefix.is_empty() { done } else { todo })
         })
         .collect();
     format!(
@@ -368,11 +320,7 @@ fn tell(
     } else {
         sentence(&report.counts, "", report.bytes_copied)
     };
-    writeln!(
-        out,
-        "{what}; {} unchanged, {seconds:.2} s",
-        report.unchanged
-    )?;
+    writeln!(out, "{what}; {} unchanged, {seconds:.2} s", report.unchanged)?;
     for note in &report.notes {
         writeln!(out, "note: {note}")?;
     }
@@ -380,11 +328,7 @@ fn tell(
         writeln!(out, "conflict at {conflict}")?;
     }
     if !report.problems.is_empty() {
-        writeln!(
-            out,
-            "{} paths had problems, told above",
-            report.problems.len()
-        )?;
+        writeln!(out, "{} paths had problems, told above", report.problems.len())?;
     }
     Ok(())
 }

@@ -28,20 +28,14 @@ pub(crate) fn everything(root: &Path, as_root: bool) {
 fn contents(root: &Path) {
     fs::write(root.join("plain/text"), "some more words than before\n").unwrap();
     let write_at = |name: &str, bytes: &[u8], offset: u64| {
-        let file = OpenOptions::new()
-            .write(true)
-            .open(root.join(name))
-            .unwrap();
+        let file = OpenOptions::new().write(true).open(root.join(name)).unwrap();
         file.write_all_at(bytes, offset).unwrap();
         file.sync_all().unwrap();
     };
     write_at("plain/large", b"\x00", 150_000);
     write_at("sparse/only-hole", &noise(70, 4096), 512 * 1024);
     write_at("sparse/vast", &noise(71, 4096), 1024 * 1024 * 1024);
-    let shorter = OpenOptions::new()
-        .write(true)
-        .open(root.join("sparse/comb"))
-        .unwrap();
+    let shorter = OpenOptions::new().write(true).open(root.join("sparse/comb")).unwrap();
     shorter.set_len(300 * 1024).unwrap();
     shorter.sync_all().unwrap();
     fs::write(root.join("names/new\nanew"), "new").unwrap();
@@ -67,21 +61,10 @@ fn kinds(root: &Path) {
     symlink("text", gone("plain/other")).unwrap();
     fs::write(gone("links/relative"), "was a symlink").unwrap();
     fs::create_dir(gone("links/to-folder")).unwrap();
-    fs::write(
-        root.join("links/to-folder/one"),
-        "was a symlink to a directory",
-    )
-    .unwrap();
+    fs::write(root.join("links/to-folder/one"), "was a symlink to a directory").unwrap();
     symlink("plain", gone("empty/b")).unwrap();
     fs::write(gone("special/same-fifo"), "was a fifo").unwrap();
-    mknodat(
-        CWD,
-        gone("names/--delete"),
-        FileType::Fifo,
-        Mode::from_raw_mode(0o600),
-        0,
-    )
-    .unwrap();
+    mknodat(CWD, gone("names/--delete"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     symlink("another/target", gone("links/dangling")).unwrap();
 }
 
@@ -134,22 +117,10 @@ fn metadata(root: &Path) {
     lremovexattr(root.join("xattrs"), "user.on-a-directory").unwrap();
     // No list any more, another list, a new one, no default any more.
     lremovexattr(root.join("acls-file"), "system.posix_acl_access").unwrap();
-    set_xattr(
-        &root.join("acls/own"),
-        "system.posix_acl_access",
-        &acl(6, 12348, 6, 4, 0),
-    );
-    set_xattr(
-        &root.join("acls/plain"),
-        "system.posix_acl_access",
-        &acl(6, 12345, 4, 4, 0),
-    );
+    set_xattr(&root.join("acls/own"), "system.posix_acl_access", &acl(6, 12348, 6, 4, 0));
+    set_xattr(&root.join("acls/plain"), "system.posix_acl_access", &acl(6, 12345, 4, 4, 0));
     lremovexattr(root.join("acls"), "system.posix_acl_default").unwrap();
-    set_xattr(
-        &root.join("empty"),
-        "system.posix_acl_default",
-        &acl(7, 12345, 5, 5, 0),
-    );
+    set_xattr(&root.join("empty"), "system.posix_acl_default", &acl(7, 12345, 5, 5, 0));
     for name in ["times/dir-zero", "times/link-zero", "modes/dir-2775"] {
         set_time(&root.join(name), 1_234_567_890, 1);
     }

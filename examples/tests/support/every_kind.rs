@@ -228,10 +228,7 @@ impl Planter {
         for (seed, name) in (10..).zip(ODD_NAMES) {
             self.file([b"names/", name].concat(), noise(seed, 40));
             self.dir([b"names/folders/", name].concat());
-            self.file(
-                [b"names/folders/", name, b"/", name].concat(),
-                noise(seed + 100, 40),
-            );
+            self.file([b"names/folders/", name, b"/", name].concat(), noise(seed + 100, 40));
         }
         self.file("names/upper AND UPPER", "differs in case only");
         self.file("names/UPPER AND upper", "differs in case only too");
@@ -255,25 +252,15 @@ impl Planter {
 
     fn modes(&mut self, as_root: bool) {
         self.dir("modes");
-        let files = [
-            0o444, 0o400, 0o600, 0o666, 0o777, 0o755, 0o4755, 0o2755, 0o6711, 0o1644,
-        ];
+        let files = [0o444, 0o400, 0o600, 0o666, 0o777, 0o755, 0o4755, 0o2755, 0o6711, 0o1644];
         // What its owner may not read only root can copy.
-        let shut = if as_root {
-            &[0o000, 0o111, 0o200, 0o4000][..]
-        } else {
-            &[]
-        };
+        let shut = if as_root { &[0o000, 0o111, 0o200, 0o4000][..] } else { &[] };
         for mode in files.iter().chain(shut) {
             let path = self.file(format!("modes/file-{mode:04o}"), format!("{mode:o}"));
             self.modes.push((path, *mode));
         }
         let dirs = [0o700, 0o555, 0o500, 0o1777, 0o2775, 0o3770];
-        let shut = if as_root {
-            &[0o000, 0o311, 0o222][..]
-        } else {
-            &[]
-        };
+        let shut = if as_root { &[0o000, 0o311, 0o222][..] } else { &[] };
         for mode in dirs.iter().chain(shut) {
             let path = self.dir(format!("modes/dir-{mode:04o}"));
             self.modes.push((path, *mode));
@@ -286,35 +273,28 @@ impl Planter {
 
     fn attributes(&mut self, as_root: bool) {
         let dir = self.dir("xattrs");
-        self.xattrs
-            .push((dir, "user.on-a-directory", b"yes".to_vec()));
+        self.xattrs.push((dir, "user.on-a-directory", b"yes".to_vec()));
         let file = self.file("xattrs/file", "with attributes");
-        self.xattrs
-            .push((file.clone(), "user.text", b"value".to_vec()));
+        self.xattrs.push((file.clone(), "user.text", b"value".to_vec()));
         self.xattrs.push((file.clone(), "user.empty", Vec::new()));
-        self.xattrs
-            .push((file.clone(), "user.bytes", b"\x00\xff\n\x00".to_vec()));
+        self.xattrs.push((file.clone(), "user.bytes", b"\x00\xff\n\x00".to_vec()));
         self.xattrs.push((file, "user.long", noise(7, 2000)));
         let read_only = self.file("xattrs/read-only", "with attributes");
-        self.xattrs
-            .push((read_only.clone(), "user.text", b"kept".to_vec()));
+        self.xattrs.push((read_only.clone(), "user.text", b"kept".to_vec()));
         self.modes.push((read_only, 0o444));
         self.file("xattrs/none", "without attributes");
         if as_root {
             let file = self.file("xattrs/trusted", "root sees more");
-            self.xattrs
-                .push((file, "trusted.mirror-test", b"1".to_vec()));
+            self.xattrs.push((file, "trusted.mirror-test", b"1".to_vec()));
             // cap_net_raw+ep: it goes with every change of the owner.
             let file = self.file("xattrs/capability", "as ping has it");
             let mut capability = vec![0; 20];
             capability[..4].copy_from_slice(&0x0200_0001_u32.to_le_bytes());
             capability[5] = 0x20;
-            self.xattrs
-                .push((file.clone(), "security.capability", capability));
+            self.xattrs.push((file.clone(), "security.capability", capability));
             self.owners.push((file, 1234, 4321));
             let link = self.link("xattrs/link", "file");
-            self.xattrs
-                .push((link, "trusted.mirror-test", b"on a symlink".to_vec()));
+            self.xattrs.push((link, "trusted.mirror-test", b"on a symlink".to_vec()));
         }
     }
 
@@ -324,8 +304,7 @@ impl Planter {
         let file = self.file(b"acls-file", "one more user may read");
         self.acls.push((file, ACCESS, acl(6, 12345, 4, 5, 4)));
         let dir = self.dir("acls");
-        self.acls
-            .push((dir.clone(), ACCESS, acl(7, 12345, 7, 5, 0)));
+        self.acls.push((dir.clone(), ACCESS, acl(7, 12345, 7, 5, 0)));
         self.acls.push((dir, DEFAULT, acl(7, 12346, 5, 5, 1)));
         // None of these got the default: they were there before it.
         self.file("acls/plain", "no list of its own");
@@ -363,11 +342,7 @@ impl Planter {
     }
 
     fn roots_own(&mut self) {
-        self.node(
-            "special/character",
-            FileType::CharacterDevice,
-            makedev(1, 3),
-        );
+        self.node("special/character", FileType::CharacterDevice, makedev(1, 3));
         self.node("special/block", FileType::BlockDevice, makedev(7, 200));
         let dir = self.dir("owners");
         self.owners.push((dir, 12345, 54321));
@@ -400,11 +375,7 @@ impl Planter {
         }
         // Each time is its own, down to the nanosecond.
         for (order, path) in (0..).zip(&self.made) {
-            set_time(
-                path,
-                1_500_000_000 + order * 1_000,
-                1_000_003 * order % 1_000_000_000,
-            );
+            set_time(path, 1_500_000_000 + order * 1_000, 1_000_003 * order % 1_000_000_000);
         }
         for (path, seconds, nanoseconds) in &self.times {
             set_time(path, *seconds, *nanoseconds);
@@ -427,14 +398,8 @@ pub(crate) fn set_xattr(path: &Path, name: &str, value: &[u8]) {
 
 /// Sets the time of an entry itself, never of what a symlink leads to.
 pub(crate) fn set_time(path: &Path, seconds: i64, nanoseconds: i64) {
-    let time = Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let times = Timestamps { last_access: time, last_modification: time };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 

@@ -1,9 +1,5 @@
 //! What the tests of `mirror` share: a ground to work on, trees to mirror, a runner, and peers to ask.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "every test file uses its own part of this folder"
-)]
+#![allow(dead_code, unused_imports, reason = "every test file uses its own part of this folder")]
 #![allow(
     clippy::unwrap_used,
     reason = "a test whose ground cannot be laid should stop right there"

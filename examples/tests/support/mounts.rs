@@ -20,11 +20,7 @@ impl Mounts {
     pub(crate) fn tmpfs(at: &Path, options: &str) -> Option<Self> {
         let script = r#"mount -t tmpfs -o "$1" none "$2" && echo mounted && read -r _"#;
         let mut holder = Command::new("unshare")
-            .args(if am_root() {
-                &["-m"][..]
-            } else {
-                &["-m", "--map-root-user"]
-            })
+            .args(if am_root() { &["-m"][..] } else { &["-m", "--map-root-user"] })
             .args(["--", "sh", "-c", script, "sh", options])
             .arg(at)
             // The holder waits on its standard input, so it ends when the test does.
@@ -35,10 +31,7 @@ impl Mounts {
             .ok()?;
         let mut line = String::new();
         let stdout = holder.stdout.take()?;
-        let mounts = Self {
-            holder,
-            at: at.to_owned(),
-        };
+        let mounts = Self { holder, at: at.to_owned() };
         let read = BufReader::new(stdout).read_line(&mut line);
         if read.is_err() || line != "mounted\n" {
             println!("skipped: mounting a tmpfs is not possible here");

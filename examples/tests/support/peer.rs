@@ -10,9 +10,7 @@ use std::process::Command;
 #[track_caller]
 pub(crate) fn peer(name: &str) -> Option<PathBuf> {
     let folders = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&folders)
-        .map(|dir| dir.join(name))
-        .find(|path| path.is_file());
+    let found = env::split_paths(&folders).map(|dir| dir.join(name)).find(|path| path.is_file());
     if found.is_none() {
         skipped(name);
     }

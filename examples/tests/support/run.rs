@@ -84,8 +84,7 @@ impl Mirror {
 
     /// Puts a program before it: `setpriv …`, `strace …`, `nsenter …`.
     pub(crate) fn under<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
-        self.wrapper
-            .extend(words.into_iter().map(|word| word.as_ref().to_owned()));
+        self.wrapper.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
         self
     }
 
@@ -121,11 +120,7 @@ impl Mirror {
             words.push("--json".into());
         }
         words.extend(self.state.iter().cloned());
-        words.extend([
-            "--".into(),
-            self.src.clone().into(),
-            self.dst.clone().into(),
-        ]);
+        words.extend(["--".into(), self.src.clone().into(), self.dst.clone().into()]);
         start(&self.ground, &words)
     }
 
@@ -147,11 +142,7 @@ impl Mirror {
 pub(crate) fn mirror_with<S: AsRef<OsStr>>(ground: &Path, words: &[S]) -> Run {
     let program = OsString::from(env!("CARGO_BIN_EXE_mirror"));
     let rest = words.iter().map(|word| word.as_ref().to_owned());
-    start(
-        ground,
-        &[program].into_iter().chain(rest).collect::<Vec<_>>(),
-    )
-    .wait()
+    start(ground, &[program].into_iter().chain(rest).collect::<Vec<_>>()).wait()
 }
 
 fn start(ground: &Path, words: &[OsString]) -> Running {
@@ -167,12 +158,7 @@ fn start(ground: &Path, words: &[OsString]) -> Running {
         .stderr(err.try_clone().unwrap())
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {words:?}: {error}"));
-    Running {
-        child: Ended(child),
-        out,
-        err,
-        shown: format!("{words:?}"),
-    }
+    Running { child: Ended(child), out, err, shown: format!("{words:?}") }
 }
 
 /// A process that does not outlive the test, not even a stopped one.
@@ -224,12 +210,7 @@ impl Running {
             waited += pause;
             pause = (pause * 2).min(Duration::from_millis(20));
         };
-        let run = Run {
-            status,
-            out: all(self.out),
-            err: all(self.err),
-            shown: self.shown,
-        };
+        let run = Run { status, out: all(self.out), err: all(self.err), shown: self.shown };
         run.assert_orderly();
         run
     }
@@ -272,22 +253,9 @@ impl Run {
     /// Holds for every run: ended by itself, without panic, with a documented code.
     #[track_caller]
     fn assert_orderly(&self) {
-        assert_eq!(
-            self.status.signal(),
-            None,
-            "ended by a signal: {}",
-            self.shown()
-        );
-        assert!(
-            !self.stderr().contains("panicked at"),
-            "a panic: {}",
-            self.shown()
-        );
-        assert!(
-            (0..=4).contains(&self.code()),
-            "an undocumented exit code: {}",
-            self.shown()
-        );
+        assert_eq!(self.status.signal(), None, "ended by a signal: {}", self.shown());
+        assert!(!self.stderr().contains("panicked at"), "a panic: {}", self.shown());
+        assert!((0..=4).contains(&self.code()), "an undocumented exit code: {}", self.shown());
     }
 
     /// The exit code must be this one, and `outcome` must say the same.
@@ -336,18 +304,13 @@ impl Run {
     #[track_caller]
     pub(crate) fn count(&self, field: &str) -> u64 {
         let value = self.json();
-        value[field]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no count {field:?}: {}", self.shown()))
+        value[field].as_u64().unwrap_or_else(|| panic!("no count {field:?}: {}", self.shown()))
     }
 
     /// Several counts at once, so that a failure shows them side by side.
     #[track_caller]
     pub(crate) fn assert_counts(&self, expected: &[(&str, u64)]) {
-        let found: Vec<_> = expected
-            .iter()
-            .map(|(field, _)| (*field, self.count(field)))
-            .collect();
+        let found: Vec<_> = expected.iter().map(|(field, _)| (*field, self.count(field))).collect();
         assert_eq!(found, expected, "{}", self.shown());
     }
 
@@ -385,19 +348,14 @@ impl Run {
     pub(crate) fn has_problem_at(&self, path: impl AsRef<[u8]>) -> bool {
         let path = path.as_ref();
         let below = [b"/", path].concat();
-        self.problems()
-            .iter()
-            .any(|(at, _)| at == path || at.ends_with(&below))
+        self.problems().iter().any(|(at, _)| at == path || at.ends_with(&below))
     }
 
     /// The one sentence on stderr, which `error` of the JSON holds too.
     #[track_caller]
     pub(crate) fn assert_one_sentence(&self) {
         let text = self.stderr();
-        let lines: Vec<_> = text
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .collect();
+        let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         assert_eq!(lines.len(), 1, "one sentence: {}", self.shown());
         assert_is_sentence(lines[0]);
         if self.out.starts_with(b"{") {
@@ -411,22 +369,9 @@ impl Run {
 /// A line for people: a few words, no control characters, no `Debug` of a value.
 #[track_caller]
 fn assert_is_sentence(text: &str) {
-    assert!(
-        !text.chars().any(char::is_control),
-        "control characters: {text:?}"
-    );
-    assert!(
-        text.split_whitespace().count() >= 3,
-        "not a sentence: {text:?}"
-    );
-    for debug in [
-        "Os {",
-        "Error {",
-        "Err(",
-        "Some(",
-        "kind: ",
-        "RUST_BACKTRACE",
-    ] {
+    assert!(!text.chars().any(char::is_control), "control characters: {text:?}");
+    assert!(text.split_whitespace().count() >= 3, "not a sentence: {text:?}");
+    for debug in ["Os {", "Error {", "Err(", "Some(", "kind: ", "RUST_BACKTRACE"] {
         assert!(!text.contains(debug), "a value, not a sentence: {text:?}");
     }
 }
@@ -436,15 +381,8 @@ pub(crate) fn path_bytes(value: &Value) -> Option<Vec<u8>> {
     if let Some(text) = value.as_str() {
         return Some(text.as_bytes().to_vec());
     }
-    let hex = value
-        .as_object()
-        .filter(|object| object.len() == 1)?
-        .get("hex")?
-        .as_str()?;
+    let hex = value.as_object().filter(|object| object.len() == 1)?.get("hex")?.as_str()?;
     let digits: Option<Vec<u32>> = hex.chars().map(|digit| digit.to_digit(16)).collect();
     let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    digits
-        .chunks(2)
-        .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok())
-        .collect()
+    digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok()).collect()
 }

@@ -50,10 +50,7 @@ pub(crate) struct Trace {
 #[track_caller]
 pub(crate) fn traced(mirror: &Mirror, folder: &Path) -> Option<(Run, Trace)> {
     let strace = peer("strace")?;
-    let probe = Command::new(&strace)
-        .args(["-o", "/dev/null", "true"])
-        .output()
-        .unwrap();
+    let probe = Command::new(&strace).args(["-o", "/dev/null", "true"]).output().unwrap();
     if !probe.status.success() {
         skipped("strace that may trace");
         return None;
@@ -90,11 +87,7 @@ impl Trace {
             let failed = call.contains(" = -1 E");
             (opens || mutating) && !failed && touches(call, root)
         };
-        self.calls
-            .iter()
-            .map(String::as_str)
-            .filter(changes)
-            .collect()
+        self.calls.iter().map(String::as_str).filter(changes).collect()
     }
 
     /// Successful opens of anything but directories below `root`.
@@ -120,11 +113,7 @@ impl Trace {
                 || name.contains("getxattr");
             asks && subject(call).is_some_and(|path| path.starts_with(root) && path != root)
         };
-        self.calls
-            .iter()
-            .map(String::as_str)
-            .filter(reads)
-            .collect()
+        self.calls.iter().map(String::as_str).filter(reads).collect()
     }
 }
 
@@ -137,15 +126,10 @@ fn unescaped(text: &str) -> PathBuf {
             bytes.push(*first);
             continue;
         }
-        let digits = rest
-            .iter()
-            .take(3)
-            .take_while(|byte| (b'0'..=b'7').contains(*byte))
-            .count();
+        let digits = rest.iter().take(3).take_while(|byte| (b'0'..=b'7').contains(*byte)).count();
         if digits > 0 {
-            let value = rest[..digits]
-                .iter()
-                .fold(0_u32, |sum, digit| sum * 8 + u32::from(digit - b'0'));
+            let value =
+                rest[..digits].iter().fold(0_u32, |sum, digit| sum * 8 + u32::from(digit - b'0'));
             bytes.push(u8::try_from(value).unwrap());
             rest = &rest[digits..];
             continue;
@@ -171,9 +155,7 @@ fn unescaped(text: &str) -> PathBuf {
 fn touches(call: &str, root: &Path) -> bool {
     let root = root.to_str().unwrap();
     let inside = |rest: &str| rest.starts_with(['/', '>', '"', ' ']);
-    let named = call
-        .match_indices(root)
-        .any(|(at, _)| inside(&call[at + root.len()..]));
+    let named = call.match_indices(root).any(|(at, _)| inside(&call[at + root.len()..]));
     named || call.contains("\"/proc/self/fd")
 }
 

@@ -79,16 +79,8 @@ fn entry(path: &Path, meta: &Metadata, group: Vec<u8>) -> Entry {
             true => fs::read_link(path).unwrap().into_os_string().into_vec(),
             false => Vec::new(),
         },
-        device: if kind.ends_with("device") {
-            meta.rdev()
-        } else {
-            0
-        },
-        content: if meta.is_file() {
-            content(path).ok()
-        } else {
-            None
-        },
+        device: if kind.ends_with("device") { meta.rdev() } else { 0 },
+        content: if meta.is_file() { content(path).ok() } else { None },
         xattrs: xattrs(path),
         group,
     }
@@ -154,9 +146,7 @@ pub(crate) fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let Ok(length) = rustix::fs::llistxattr(path, &mut names[..]) else {
         return BTreeMap::new();
     };
-    let names = names[..length]
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty());
+    let names = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
     names
         .map(|name| {
             let mut value = vec![0; 65536];
@@ -170,9 +160,7 @@ pub(crate) fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
 /// Calls `see` with each entry: relative name, path, metadata. Parents come first, names in order.
 pub(crate) fn walk(root: &Path, see: &mut dyn FnMut(&[u8], &Path, &Metadata)) {
     fn below(name: &[u8], path: &Path, see: &mut dyn FnMut(&[u8], &Path, &Metadata)) {
-        let meta = path
-            .symlink_metadata()
-            .unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        let meta = path.symlink_metadata().unwrap_or_else(|error| panic!("{path:?}: {error}"));
         see(name, path, &meta);
         if !meta.is_dir() {
             return;
@@ -234,16 +222,11 @@ fn differences(expected: &Tree, found: &Tree) -> String {
             Some(_) => {}
         }
     }
-    for (name, entry) in found
-        .iter()
-        .filter(|(name, _)| !expected.contains_key(*name))
-    {
+    for (name, entry) in found.iter().filter(|(name, _)| !expected.contains_key(*name)) {
         _ = writeln!(text, "extraneous: {} ({})", shown(name), entry.kind);
     }
     // A wrong assumption can make everything differ: the first few say it all.
-    text.lines()
-        .take(60)
-        .fold(String::new(), |all, line| all + line + "\n")
+    text.lines().take(60).fold(String::new(), |all, line| all + line + "\n")
 }
 
 fn shown(name: &[u8]) -> String {
@@ -286,21 +269,10 @@ pub(crate) fn assert_untouched(root: &Path, before: &BTreeMap<Vec<u8>, Stamp>) {
     let changed: Vec<_> = names
         .into_iter()
         .filter(|name| before.get(*name) != now.get(*name))
-        .map(|name| {
-            format!(
-                "{}: {:?} -> {:?}",
-                shown(name),
-                before.get(name),
-                now.get(name)
-            )
-        })
+        .map(|name| format!("{}: {:?} -> {:?}", shown(name), before.get(name), now.get(name)))
         .take(20)
         .collect();
-    assert!(
-        changed.is_empty(),
-        "{root:?} was touched:\n{}",
-        changed.join("\n")
-    );
+    assert!(changed.is_empty(), "{root:?} was touched:\n{}", changed.join("\n"));
 }
 
 /// Seconds and nanoseconds of the last modification.

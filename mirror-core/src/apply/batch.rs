@@ -60,10 +60,7 @@ impl UnderWay {
     fn wait(&self) {
         let mut count = lock(&self.count);
         while *count > 0 {
-            count = self
-                .none
-                .wait(count)
-                .unwrap_or_else(PoisonError::into_inner);
+            count = self.none.wait(count).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -202,22 +199,13 @@ impl Applier<'_> {
         let directory = first.op.path().parent();
         let dir = self.within(&directory, |dir| {
             self.wrote_in(dir);
-            dir.try_clone_to_owned()
-                .map_err(Failure::io("hold the directory"))
+            dir.try_clone_to_owned().map_err(Failure::io("hold the directory"))
         });
         for step in steps {
             if self.is_over() {
                 return;
             }
-            let Op::Put {
-                path,
-                kind,
-                meta,
-                source,
-                expected,
-                keep_old,
-            } = &step.op
-            else {
+            let Op::Put { path, kind, meta, source, expected, keep_old } = &step.op else {
                 self.set_meta_at(step);
                 continue;
             };
@@ -228,12 +216,7 @@ impl Applier<'_> {
                     continue;
                 }
             };
-            let wanted = Wanted {
-                path,
-                kind,
-                meta,
-                source,
-            };
+            let wanted = Wanted { path, kind, meta, source };
             let mut staged = self.stage(dir, &wanted, buffer);
             if let Err(Failure::Io(_, error)) = &staged {
                 if error.kind() == std::io::ErrorKind::PermissionDenied && self.unlock(&directory) {
@@ -263,10 +246,7 @@ impl Applier<'_> {
         }
         if let (Durability::EachFile, Ok(dir)) = (self.job.durability, &dir) {
             if let Err(error) = self.fs().sync(dir.as_fd()) {
-                self.failed(
-                    &directory,
-                    &Failure::Io("bring the directory to the disk", error),
-                );
+                self.failed(&directory, &Failure::Io("bring the directory to the disk", error));
             }
         }
     }
@@ -276,8 +256,7 @@ impl Applier<'_> {
         let directory = first.directory.clone();
         let dir = self.within(&directory, |dir| {
             self.wrote_in(dir);
-            dir.try_clone_to_owned()
-                .map_err(Failure::io("hold the directory"))
+            dir.try_clone_to_owned().map_err(Failure::io("hold the directory"))
         });
         for waiting in batch {
             match &dir {
@@ -290,15 +269,7 @@ impl Applier<'_> {
     }
 
     fn place_one(&self, dir: BorrowedFd<'_>, waiting: Waiting) {
-        let Waiting {
-            id,
-            directory,
-            name,
-            expected,
-            keep_old,
-            counts,
-            staged,
-        } = waiting;
+        let Waiting { id, directory, name, expected, keep_old, counts, staged } = waiting;
         let path = directory.join_unchecked(&name);
         let placed = self
             .keep_if(keep_old, &path)
@@ -309,11 +280,7 @@ impl Applier<'_> {
         match placed {
             Ok(status) => {
                 let (digest, fresh) = (staged.digest, staged.fresh);
-                let outcome = Outcome {
-                    identity: status.identity,
-                    digest,
-                    fresh,
-                };
+                let outcome = Outcome { identity: status.identity, digest, fresh };
                 self.done_with(id, &counts, outcome, staged.bytes);
             }
             Err(failure) => self.failed(&path, &failure),

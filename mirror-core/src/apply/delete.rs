@@ -23,9 +23,7 @@ impl Applier<'_> {
             return;
         };
         let deleted = match &step.op {
-            Op::Remove {
-                expected, keep_old, ..
-            } => {
+            Op::Remove { expected, keep_old, .. } => {
                 if let Err(failure) = self.keep_if(*keep_old, path) {
                     return self.failed(path, &failure);
                 }
@@ -40,12 +38,8 @@ impl Applier<'_> {
         };
         match deleted {
             Ok(()) => {
-                let identity = crate::Identity {
-                    device: 0,
-                    inode: 0,
-                    ctime: Default::default(),
-                    links: 0,
-                };
+                let identity =
+                    crate::Identity { device: 0, inode: 0, ctime: Default::default(), links: 0 };
                 self.done(step.id, &step.op, identity);
             }
             Err(failure) => self.failed(path, &failure),
@@ -64,32 +58,18 @@ impl Applier<'_> {
             fs.remove_directory_at(dir, name.as_bytes())
                 .map_err(Failure::io("remove the directory"))
         } else {
-            fs.unlink_at(dir, name.as_bytes())
-                .map_err(Failure::io("remove it"))
+            fs.unlink_at(dir, name.as_bytes()).map_err(Failure::io("remove it"))
         }
     }
 
     fn replace_directory(&self, step: &Step) {
-        let Op::ReplaceDirectory {
-            path,
-            kind,
-            meta,
-            source,
-            expected,
-            leader,
-        } = &step.op
-        else {
+        let Op::ReplaceDirectory { path, kind, meta, source, expected, leader } = &step.op else {
             return;
         };
         let Some((directory, name)) = path.split() else {
             return;
         };
-        let wanted = Wanted {
-            path,
-            kind,
-            meta,
-            source,
-        };
+        let wanted = Wanted { path, kind, meta, source };
         let replaced = self.within(&directory, |dir| {
             let fs = self.fs();
             let staged = match leader {
@@ -131,11 +111,7 @@ impl Applier<'_> {
         match replaced {
             Ok((staged, status)) => {
                 let (digest, fresh) = (staged.digest, staged.fresh);
-                let outcome = Outcome {
-                    identity: status.identity,
-                    digest,
-                    fresh,
-                };
+                let outcome = Outcome { identity: status.identity, digest, fresh };
                 self.done_with(step.id, &step.op.counts(), outcome, staged.bytes);
             }
             Err(failure) => self.failed(path, &failure),
@@ -152,12 +128,7 @@ impl Applier<'_> {
                 .link_at(from, name.as_bytes(), dir, temporary.as_bytes())
                 .map_err(Failure::io("give the file another name"))
         })?;
-        Ok(Staged {
-            temporary,
-            digest: None,
-            fresh: None,
-            bytes: 0,
-        })
+        Ok(Staged { temporary, digest: None, fresh: None, bytes: 0 })
     }
 
     /// Removes what has a temporary name: a file, or a directory with all that is in it.
@@ -175,9 +146,7 @@ impl Applier<'_> {
         if depth > 0 {
             let inner = fs.open_at(dir, name.as_bytes(), Opening::Directory)?;
             let mut names = Vec::new();
-            fs.list(inner.as_fd(), &mut |name, _, _| {
-                names.extend(Name::new(name))
-            })?;
+            fs.list(inner.as_fd(), &mut |name, _, _| names.extend(Name::new(name)))?;
             for name in names {
                 self.sweep(inner.as_fd(), &name, depth - 1)?;
             }
@@ -193,10 +162,7 @@ impl Applier<'_> {
         let fs = self.fs();
         let mut kept = RelPath::root();
         let run = self.job.run.as_bytes();
-        let above = directory
-            .as_bytes()
-            .split(|&byte| byte == b'/')
-            .filter(|n| !n.is_empty());
+        let above = directory.as_bytes().split(|&byte| byte == b'/').filter(|n| !n.is_empty());
         for component in [HISTORY_DIRECTORY, run].into_iter().chain(above) {
             let component = Name::new(component)
                 .map_err(|_| Failure::Changed("it cannot be kept under its name"))?;

@@ -26,8 +26,7 @@ impl Applier<'_> {
         let gid = (self.onto.sets_group(meta.gid) && now.gid != meta.gid).then_some(meta.gid);
         let owned_anew = uid.is_some() || gid.is_some();
         if owned_anew {
-            fs.set_owner(file, uid, gid)
-                .map_err(Failure::io("set the owner"))?;
+            fs.set_owner(file, uid, gid).map_err(Failure::io("set the owner"))?;
         }
         let symlink = matches!(kind, Kind::Symlink { .. });
         let mut mode = now.mode;
@@ -35,8 +34,7 @@ impl Applier<'_> {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !symlink => {
                 // A read-only file takes no attributes even from its owner.
                 mode = now.mode | 0o600;
-                fs.set_mode(file, mode)
-                    .map_err(Failure::io("set the mode"))?;
+                fs.set_mode(file, mode).map_err(Failure::io("set the mode"))?;
                 self.set_xattrs(file, &meta.xattrs)
             }
             result => result,
@@ -49,12 +47,10 @@ impl Applier<'_> {
             _ => Failure::Io("set the extended attributes", error),
         })?;
         if !symlink && (mode != meta.mode || owned_anew || changed) {
-            fs.set_mode(file, meta.mode)
-                .map_err(Failure::io("set the mode"))?;
+            fs.set_mode(file, meta.mode).map_err(Failure::io("set the mode"))?;
         }
         if now.mtime != meta.mtime || changed || owned_anew {
-            fs.set_mtime(file, meta.mtime)
-                .map_err(Failure::io("set the modification time"))?;
+            fs.set_mtime(file, meta.mtime).map_err(Failure::io("set the modification time"))?;
         }
         Ok(())
     }
@@ -87,12 +83,7 @@ impl Applier<'_> {
 
     /// Sets the metadata of an entry whose content is right.
     pub(super) fn set_meta_at(&self, step: &Step) {
-        let Op::SetMeta {
-            path,
-            meta,
-            expected,
-        } = &step.op
-        else {
+        let Op::SetMeta { path, meta, expected } = &step.op else {
             return;
         };
         let set = || {
@@ -101,22 +92,15 @@ impl Applier<'_> {
                 let opening = crate::fs::Opening::Handle;
                 let handle = self.fs().open_at(dir, name.as_bytes(), opening);
                 let handle = handle.map_err(Failure::io("open it"))?;
-                let status = self
-                    .fs()
-                    .status(handle.as_fd())
-                    .map_err(Failure::io("look at it"))?;
+                let status = self.fs().status(handle.as_fd()).map_err(Failure::io("look at it"))?;
                 check(expected, Some(&status))?;
                 let kind = match status.file_type {
-                    rustix::fs::FileType::Symlink => Kind::Symlink {
-                        target: Default::default(),
-                    },
+                    rustix::fs::FileType::Symlink => Kind::Symlink { target: Default::default() },
                     _ => Kind::Fifo,
                 };
                 self.set_meta(handle.as_fd(), &kind, meta, &status)?;
                 self.wrote_in(dir);
-                self.fs()
-                    .status(handle.as_fd())
-                    .map_err(Failure::io("look at it"))
+                self.fs().status(handle.as_fd()).map_err(Failure::io("look at it"))
             })
         };
         match set() {
@@ -131,25 +115,15 @@ impl Applier<'_> {
             return;
         };
         let set = || {
-            let handle = self
-                .root
-                .handle(path)
-                .map_err(Failure::io("open the directory"))?;
-            let status = self
-                .fs()
-                .status(handle.as_fd())
-                .map_err(Failure::io("look at it"))?;
+            let handle = self.root.handle(path).map_err(Failure::io("open the directory"))?;
+            let status = self.fs().status(handle.as_fd()).map_err(Failure::io("look at it"))?;
             if status.file_type != rustix::fs::FileType::Directory {
-                return Err(Failure::Changed(
-                    "it is no directory in the target any more",
-                ));
+                return Err(Failure::Changed("it is no directory in the target any more"));
             }
             self.set_meta(handle.as_fd(), &Kind::Directory, meta, &status)?;
             lock(&self.unlocked).remove(path);
             self.wrote_in(handle.as_fd());
-            self.fs()
-                .status(handle.as_fd())
-                .map_err(Failure::io("look at it"))
+            self.fs().status(handle.as_fd()).map_err(Failure::io("look at it"))
         };
         match set() {
             Ok(status) => self.done(step.id, &step.op, status.identity),

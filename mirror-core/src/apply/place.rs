@@ -51,12 +51,7 @@ impl Applier<'_> {
             _ => self.stage_special(dir, &temporary, wanted),
         };
         match staged {
-            Ok((digest, fresh, bytes)) => Ok(Staged {
-                temporary,
-                digest,
-                fresh,
-                bytes,
-            }),
+            Ok((digest, fresh, bytes)) => Ok(Staged { temporary, digest, fresh, bytes }),
             Err(failure) => {
                 self.discard(dir, &temporary);
                 Err(failure)
@@ -70,10 +65,7 @@ impl Applier<'_> {
         let _ = self.fs().unlink_at(dir, temporary.as_bytes());
     }
 
-    #[expect(
-        clippy::type_complexity,
-        reason = "the parts of a Staged but for its name"
-    )]
+    #[expect(clippy::type_complexity, reason = "the parts of a Staged but for its name")]
     fn stage_file(
         &self,
         dir: BorrowedFd<'_>,
@@ -106,19 +98,14 @@ impl Applier<'_> {
                     &projected
                 }
             };
-            let status = fs
-                .status(file.as_fd())
-                .map_err(Failure::io("look at a new file"))?;
+            let status = fs.status(file.as_fd()).map_err(Failure::io("look at a new file"))?;
             self.set_meta(file.as_fd(), &Kind::File { size }, meta, &status)?;
             if self.job.durability == Durability::EachFile {
-                fs.sync(file.as_fd())
-                    .map_err(Failure::io("bring it to the disk"))?;
+                fs.sync(file.as_fd()).map_err(Failure::io("bring it to the disk"))?;
             }
             return Ok((Some(digest), fresh, size));
         }
-        Err(Failure::Changed(
-            "it kept changing on the source while it was read",
-        ))
+        Err(Failure::Changed("it kept changing on the source while it was read"))
     }
 
     /// Copies a file's content. None if it changed meanwhile.
@@ -139,10 +126,7 @@ impl Applier<'_> {
         let mut offset = 0;
         while offset < size {
             let (start, end) = match has_holes {
-                true => content
-                    .next_data(offset)
-                    .map_err(reading)?
-                    .unwrap_or((size, size)),
+                true => content.next_data(offset).map_err(reading)?.unwrap_or((size, size)),
                 false => (offset, size),
             };
             let (start, end) = (start.min(size), end.min(size));
@@ -153,9 +137,7 @@ impl Applier<'_> {
                     return Err(Failure::Changed("the run was cancelled"));
                 }
                 let most = usize::try_from(end - offset).unwrap_or(BUFFER).min(BUFFER);
-                let read = content
-                    .read_at(&mut buffer[..most], offset)
-                    .map_err(reading)?;
+                let read = content.read_at(&mut buffer[..most], offset).map_err(reading)?;
                 if read == 0 {
                     return Ok(None);
                 }
@@ -166,18 +148,13 @@ impl Applier<'_> {
             }
         }
         if has_holes {
-            self.fs()
-                .set_length(file, size)
-                .map_err(Failure::io("write it"))?;
+            self.fs().set_length(file, size).map_err(Failure::io("write it"))?;
         }
         let unchanged = content.is_unchanged().map_err(reading)?;
         Ok(unchanged.then(|| Digest(*hasher.finalize().as_bytes())))
     }
 
-    #[expect(
-        clippy::type_complexity,
-        reason = "the parts of a Staged but for its name"
-    )]
+    #[expect(clippy::type_complexity, reason = "the parts of a Staged but for its name")]
     fn stage_special(
         &self,
         dir: BorrowedFd<'_>,
@@ -197,24 +174,15 @@ impl Applier<'_> {
             Kind::File { .. } => Err(Errno::INVAL.into()),
         };
         made.map_err(Failure::io("create it"))?;
-        let handle = fs
-            .open_at(dir, name, Opening::Handle)
-            .map_err(Failure::io("open it"))?;
-        let status = fs
-            .status(handle.as_fd())
-            .map_err(Failure::io("look at it"))?;
+        let handle = fs.open_at(dir, name, Opening::Handle).map_err(Failure::io("open it"))?;
+        let status = fs.status(handle.as_fd()).map_err(Failure::io("look at it"))?;
         let meta = match wanted.kind {
             // Its owner has to be able to fill it; it is settled when that is done.
-            Kind::Directory => &Meta {
-                mode: wanted.meta.mode | 0o700,
-                ..wanted.meta.clone()
-            },
+            Kind::Directory => &Meta { mode: wanted.meta.mode | 0o700, ..wanted.meta.clone() },
             _ => wanted.meta,
         };
         if status.uid != rustix::process::geteuid().as_raw() {
-            return Err(Failure::Changed(
-                "somebody put something else under a temporary name",
-            ));
+            return Err(Failure::Changed("somebody put something else under a temporary name"));
         }
         self.set_meta(handle.as_fd(), wanted.kind, meta, &status)?;
         Ok((None, None, 0))

@@ -18,12 +18,7 @@ impl Applier<'_> {
     pub(super) fn structure(&self, step: &Step) {
         let done = match &step.op {
             Op::MakeDirectory { path, meta } => self.make_directory(path, meta),
-            Op::ReplaceWithDirectory {
-                path,
-                meta,
-                expected,
-                keep_old,
-            } => self
+            Op::ReplaceWithDirectory { path, meta, expected, keep_old } => self
                 .keep_if(*keep_old, path)
                 .and_then(|()| self.replace_with_directory(path, meta, expected)),
             Op::MoveDirectory { from, to, expected } => self.move_directory(from, to, expected),
@@ -36,8 +31,7 @@ impl Applier<'_> {
     }
 
     fn split(&self, path: &RelPath) -> Result<(RelPath, Name), Failure> {
-        path.split()
-            .ok_or(Failure::Changed("the root itself cannot be replaced"))
+        path.split().ok_or(Failure::Changed("the root itself cannot be replaced"))
     }
 
     fn make_directory(&self, path: &RelPath, meta: &Meta) -> Result<Status, Failure> {
@@ -54,17 +48,12 @@ impl Applier<'_> {
             let handle = fs
                 .open_at(dir, name.as_bytes(), Opening::Handle)
                 .map_err(Failure::io("open the new directory"))?;
-            let status = fs
-                .status(handle.as_fd())
-                .map_err(Failure::io("look at it"))?;
+            let status = fs.status(handle.as_fd()).map_err(Failure::io("look at it"))?;
             let ours = status.uid == rustix::process::geteuid().as_raw();
             if status.file_type != FileType::Directory || !ours {
                 return Err(Failure::Changed("somebody put something else in its place"));
             }
-            let meta = Meta {
-                mode: meta.mode | 0o700,
-                ..meta.clone()
-            };
+            let meta = Meta { mode: meta.mode | 0o700, ..meta.clone() };
             self.set_meta(handle.as_fd(), &Kind::Directory, &meta, &status)?;
             Ok(status)
         })
@@ -77,18 +66,8 @@ impl Applier<'_> {
         expected: &Expected,
     ) -> Result<Status, Failure> {
         let (directory, name) = self.split(path)?;
-        let nobody = Identity {
-            device: 0,
-            inode: 0,
-            ctime: Default::default(),
-            links: 0,
-        };
-        let wanted = Wanted {
-            path,
-            kind: &Kind::Directory,
-            meta,
-            source: &nobody,
-        };
+        let nobody = Identity { device: 0, inode: 0, ctime: Default::default(), links: 0 };
+        let wanted = Wanted { path, kind: &Kind::Directory, meta, source: &nobody };
         self.within(&directory, |dir| {
             let fs = self.fs();
             let staged = self.stage(dir, &wanted, &mut Vec::new())?;
@@ -129,10 +108,7 @@ impl Applier<'_> {
         let (from_directory, from_name) = self.split(from)?;
         let (to_directory, to_name) = self.split(to)?;
         self.within(&from_directory, |from_dir| {
-            check(
-                expected,
-                standing(self.fs(), from_dir, &from_name)?.as_ref(),
-            )?;
+            check(expected, standing(self.fs(), from_dir, &from_name)?.as_ref())?;
             // Moving a directory changes its link to its parent, which its own mode may forbid.
             self.within(&to_directory, |to_dir| {
                 let moved =
@@ -149,18 +125,10 @@ impl Applier<'_> {
     /// Gives files other names. Those whose old name gets other content are linked first, so that
     /// no name is missing in between and every order is right.
     pub(super) fn move_files(&self) -> Result<(), Error> {
-        let all = || {
-            self.steps(Stage::Moves)
-                .map(|step| step.map_err(Error::Spool))
-        };
+        let all = || self.steps(Stage::Moves).map(|step| step.map_err(Error::Spool));
         for step in all() {
             let step = step?;
-            if let Op::MoveFile {
-                keeps_old_name: true,
-                to,
-                ..
-            } = &step.op
-            {
+            if let Op::MoveFile { keeps_old_name: true, to, .. } = &step.op {
                 if let Err(failure) = self.link_aside(&step) {
                     self.failed(to, &failure);
                 }
@@ -197,20 +165,14 @@ impl Applier<'_> {
     }
 
     fn link_aside(&self, step: &Step) -> Result<(), Failure> {
-        let Op::MoveFile {
-            from, to, expected, ..
-        } = &step.op
-        else {
+        let Op::MoveFile { from, to, expected, .. } = &step.op else {
             return Ok(());
         };
         let (from_directory, from_name) = self.split(from)?;
         let (to_directory, _) = self.split(to)?;
         let aside = self.aside(step);
         self.within(&from_directory, |from_dir| {
-            check(
-                expected,
-                standing(self.fs(), from_dir, &from_name)?.as_ref(),
-            )?;
+            check(expected, standing(self.fs(), from_dir, &from_name)?.as_ref())?;
             self.within(&to_directory, |to_dir| {
                 self.fs()
                     .link_at(from_dir, from_name.as_bytes(), to_dir, aside.as_bytes())
@@ -220,15 +182,7 @@ impl Applier<'_> {
     }
 
     fn move_file(&self, step: &Step) -> Result<(), Failure> {
-        let Op::MoveFile {
-            from,
-            to,
-            expected,
-            replaces,
-            keeps_old_name,
-            meta,
-        } = &step.op
-        else {
+        let Op::MoveFile { from, to, expected, replaces, keeps_old_name, meta } = &step.op else {
             return Ok(());
         };
         let (from_directory, from_name) = self.split(from)?;
@@ -275,26 +229,15 @@ impl Applier<'_> {
     fn set_meta_of(&self, dir: BorrowedFd<'_>, name: &Name, meta: &Meta) -> Result<(), Failure> {
         let handle = self.fs().open_at(dir, name.as_bytes(), Opening::Handle);
         let handle = handle.map_err(Failure::io("open the moved file"))?;
-        let status = self
-            .fs()
-            .status(handle.as_fd())
-            .map_err(Failure::io("look at it"))?;
+        let status = self.fs().status(handle.as_fd()).map_err(Failure::io("look at it"))?;
         if status.file_type != FileType::RegularFile {
             return Err(Failure::Changed("somebody put something else in its place"));
         }
-        self.set_meta(
-            handle.as_fd(),
-            &Kind::File { size: status.size },
-            meta,
-            &status,
-        )
+        self.set_meta(handle.as_fd(), &Kind::File { size: status.size }, meta, &status)
     }
 
     fn was_moved(&self, id: u32) -> bool {
-        super::lock(&self.outcomes)
-            .steps
-            .get(id as usize)
-            .is_some_and(Option::is_some)
+        super::lock(&self.outcomes).steps.get(id as usize).is_some_and(Option::is_some)
     }
 
     fn note_identity(&self, id: u32, identity: Identity) {
@@ -305,12 +248,7 @@ impl Applier<'_> {
 
     /// Makes names of one inode.
     pub(super) fn link(&self, step: &Step) {
-        let Op::Link {
-            leader,
-            members,
-            keep_old,
-        } = &step.op
-        else {
+        let Op::Link { leader, members, keep_old } = &step.op else {
             return;
         };
         let mut counts = Counts::default();
@@ -338,11 +276,7 @@ impl Applier<'_> {
             .flatten();
         match status.filter(|_| whole) {
             Some(status) => {
-                let outcome = Outcome {
-                    identity: status.identity,
-                    digest: None,
-                    fresh: None,
-                };
+                let outcome = Outcome { identity: status.identity, digest: None, fresh: None };
                 self.done_with(step.id, &counts, outcome, 0);
             }
             None => super::lock(&self.outcomes).counts.add(&counts),
@@ -361,9 +295,7 @@ impl Applier<'_> {
         self.within(&leader_directory, |leader_dir| {
             let status = standing(fs, leader_dir, &leader_name)?
                 .filter(|status| status.file_type != FileType::Directory)
-                .ok_or(Failure::Changed(
-                    "the file that it is another name of is not there",
-                ))?;
+                .ok_or(Failure::Changed("the file that it is another name of is not there"))?;
             self.within(&directory, |dir| {
                 let now = standing(fs, dir, &name)?;
                 if now.is_some_and(|now| now.identity.is_same_inode(&status.identity)) {
@@ -371,13 +303,8 @@ impl Applier<'_> {
                 }
                 check(expected, now.as_ref())?;
                 let temporary = self.temporary_name();
-                fs.link_at(
-                    leader_dir,
-                    leader_name.as_bytes(),
-                    dir,
-                    temporary.as_bytes(),
-                )
-                .map_err(Failure::io("give the file another name"))?;
+                fs.link_at(leader_dir, leader_name.as_bytes(), dir, temporary.as_bytes())
+                    .map_err(Failure::io("give the file another name"))?;
                 self.place(dir, &temporary, &name, expected)?;
                 self.wrote_in(dir);
                 Ok(())
@@ -389,15 +316,8 @@ impl Applier<'_> {
 /// An expectation on something that this very run may have given another name, which stamps it.
 fn without_stamp(expected: &Expected) -> Expected {
     match expected {
-        Expected::Version {
-            identity,
-            size,
-            mtime,
-        } => Expected::Version {
-            identity: Identity {
-                links: u32::MAX,
-                ..*identity
-            },
+        Expected::Version { identity, size, mtime } => Expected::Version {
+            identity: Identity { links: u32::MAX, ..*identity },
             size: *size,
             mtime: *mtime,
         },

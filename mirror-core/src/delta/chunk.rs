@@ -40,9 +40,7 @@ impl ChunkSize {
     pub fn for_file(size: u64) -> ChunkSize {
         let least = size.div_ceil(CHUNKS_MAX).min(AVERAGE_MAX.into());
         let least = u32::try_from(least).expect("it was capped to a u32 above");
-        ChunkSize {
-            average: least.next_power_of_two().max(AVERAGE_MIN),
-        }
+        ChunkSize { average: least.next_power_of_two().max(AVERAGE_MIN) }
     }
 
     /// The size with this average in bytes: a power of two from 8 KiB to 16 MiB. None for any
@@ -204,9 +202,7 @@ impl<R: Read> Iterator for Chunker<R> {
     type Item = io::Result<Chunk>;
 
     fn next(&mut self) -> Option<io::Result<Chunk>> {
-        self.next_chunk()
-            .map(|next| next.map(|(chunk, _)| chunk))
-            .transpose()
+        self.next_chunk().map(|next| next.map(|(chunk, _)| chunk)).transpose()
     }
 }
 
@@ -216,24 +212,17 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashSet;
 
-    const SMALLEST: ChunkSize = ChunkSize {
-        average: AVERAGE_MIN,
-    };
+    const SMALLEST: ChunkSize = ChunkSize { average: AVERAGE_MIN };
 
     /// The same bytes for the same seed, and none that repeat.
     fn noise(seed: u64, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        blake3::Hasher::new()
-            .update(&seed.to_le_bytes())
-            .finalize_xof()
-            .fill(&mut bytes);
+        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
         bytes
     }
 
     fn chunks(content: &[u8]) -> Vec<Chunk> {
-        Chunker::new(content, SMALLEST)
-            .map(Result::unwrap)
-            .collect()
+        Chunker::new(content, SMALLEST).map(Result::unwrap).collect()
     }
 
     /// Yields its bytes in pieces of these lengths, over and over, with interruptions.
@@ -302,10 +291,8 @@ mod tests {
             for seed in 2..18 {
                 let mut new = old.clone();
                 new.splice(at..at, noise(seed, 1 + 37 * seed as usize));
-                let fresh = chunks(&new)
-                    .iter()
-                    .filter(|chunk| !known.contains(&chunk.digest))
-                    .count();
+                let fresh =
+                    chunks(&new).iter().filter(|chunk| !known.contains(&chunk.digest)).count();
                 assert!((1..=6).contains(&fresh), "{fresh} of {}", known.len());
             }
         }
@@ -319,20 +306,15 @@ mod tests {
         assert_eq!(lengths(&[]), [0; 0]);
         assert_eq!(lengths(&[9]), [1]);
         let maximum = SMALLEST.maximum();
-        assert_eq!(
-            lengths(&vec![0; 100_000]),
-            [maximum, maximum, maximum, 1_696]
-        );
+        assert_eq!(lengths(&vec![0; 100_000]), [maximum, maximum, maximum, 1_696]);
         assert_eq!(lengths(&vec![0; maximum as usize]), [maximum]);
     }
 
     #[test]
     fn the_cuts_stay_where_they_are_from_version_to_version() {
         // Remembered chunks are worthless once the same content is cut elsewhere.
-        let offsets: Vec<u64> = chunks(&noise(0, 60_000))
-            .iter()
-            .map(|chunk| chunk.offset)
-            .collect();
+        let offsets: Vec<u64> =
+            chunks(&noise(0, 60_000)).iter().map(|chunk| chunk.offset).collect();
         assert_eq!(offsets, [0, 3648, 15728, 26023, 37804, 48513, 54477]);
     }
 

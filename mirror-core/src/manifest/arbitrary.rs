@@ -132,10 +132,7 @@ pub(crate) fn tree() -> impl Strategy<Value = Vec<Block>> {
             records.push(record);
             records.sort_by(|a, b| a.name.cmp(&b.name));
         }
-        blocks
-            .into_iter()
-            .map(|(directory, records)| Block { directory, records })
-            .collect()
+        blocks.into_iter().map(|(directory, records)| Block { directory, records }).collect()
     })
 }
 
@@ -147,22 +144,10 @@ fn number_of(path: &RelPath) -> u64 {
 }
 
 pub(crate) fn example_record(name: &[u8], kind: Kind, number: u64) -> Record {
-    let time = |nanos| Timestamp {
-        seconds: 1_700_000_000 + number.cast_signed(),
-        nanos,
-    };
-    let identity = |device, inode| Identity {
-        device,
-        inode,
-        ctime: time(250_000_000),
-        links: 1,
-    };
+    let time = |nanos| Timestamp { seconds: 1_700_000_000 + number.cast_signed(), nanos };
+    let identity = |device, inode| Identity { device, inode, ctime: time(250_000_000), links: 1 };
     Record {
-        name: if name.is_empty() {
-            Name::of_root()
-        } else {
-            Name::new(name).unwrap()
-        },
+        name: if name.is_empty() { Name::of_root() } else { Name::new(name).unwrap() },
         digest: kind.is_file().then(|| Digest::of(name)),
         meta: Meta {
             mode: if kind.is_directory() { 0o755 } else { 0o644 },
@@ -173,10 +158,7 @@ pub(crate) fn example_record(name: &[u8], kind: Kind, number: u64) -> Record {
         },
         kind,
         meta_on_b: None,
-        identity: [
-            Some(identity(64769, 1000 + number)),
-            Some(identity(64770, 5000 + number)),
-        ],
+        identity: [Some(identity(64769, 1000 + number)), Some(identity(64770, 5000 + number))],
     }
 }
 
@@ -193,42 +175,26 @@ pub(crate) fn example_tree() -> Vec<Block> {
         example_record(b"socket", Kind::Socket, 8),
     ];
     top.sort_by(|a, b| a.name.cmp(&b.name));
-    top[1].meta_on_b = Some(Box::new(Meta {
-        uid: 33,
-        gid: 33,
-        ..top[1].meta.clone()
-    }));
+    top[1].meta_on_b = Some(Box::new(Meta { uid: 33, gid: 33, ..top[1].meta.clone() }));
     top[2].identity = [None; 2];
     let mut below = vec![
         example_record(b"x", Kind::File { size: 5 }, 3),
         example_record(b"y", Kind::File { size: 1 << 40 }, 4),
     ];
     for record in &mut below {
-        record.meta.xattrs = Xattrs::new(vec![(
-            Bytes(Box::from(*b"user.colour")),
-            Bytes(Box::from(*b"blue\0")),
-        )]);
+        record.meta.xattrs =
+            Xattrs::new(vec![(Bytes(Box::from(*b"user.colour")), Bytes(Box::from(*b"blue\0")))]);
     }
     below[1].identity[1] = None;
     below[1].digest = None;
     vec![
-        Block {
-            directory: RelPath::root(),
-            records: top,
-        },
-        Block {
-            directory: RelPath::new(b"a").unwrap(),
-            records: below,
-        },
+        Block { directory: RelPath::root(), records: top },
+        Block { directory: RelPath::new(b"a").unwrap(), records: below },
     ]
 }
 
 pub(crate) fn example_header() -> Header {
-    let root = |path: &[u8], inode| RootId {
-        path: Bytes(path.into()),
-        device: 64769,
-        inode,
-    };
+    let root = |path: &[u8], inode| RootId { path: Bytes(path.into()), device: 64769, inode };
     Header {
         key: Digest::of(b"example"),
         generation: 7,

@@ -63,19 +63,8 @@ impl Previous {
     fn none() -> Previous {
         let time = Timestamp::default();
         Previous {
-            meta: Meta {
-                mode: 0o644,
-                uid: 0,
-                gid: 0,
-                mtime: time,
-                xattrs: Xattrs::default(),
-            },
-            identity: [Identity {
-                device: 0,
-                inode: 0,
-                ctime: time,
-                links: 1,
-            }; 2],
+            meta: Meta { mode: 0o644, uid: 0, gid: 0, mtime: time, xattrs: Xattrs::default() },
+            identity: [Identity { device: 0, inode: 0, ctime: time, links: 1 }; 2],
         }
     }
 }
@@ -329,11 +318,7 @@ impl<'a> Input<'a> {
             let [has, same] = self.array()?;
             Some(Box::new(self.meta(&meta, has, same)?))
         };
-        let digest = if first & HAS_DIGEST == 0 {
-            None
-        } else {
-            Some(Digest(self.array()?))
-        };
+        let digest = if first & HAS_DIGEST == 0 { None } else { Some(Digest(self.array()?)) };
         let mut identity = [None; 2];
         for side in 0..2 {
             if first & HAS_IDENTITY[side] == 0 {
@@ -346,51 +331,28 @@ impl<'a> Input<'a> {
             let step = unzigzag(self.number()?);
             before.inode = before.inode.wrapping_add(step.cast_unsigned());
             before.ctime = self.time(before.ctime)?;
-            before.links = if second & ONE_LINK[side] == 0 {
-                self.small_number()?
-            } else {
-                1
-            };
+            before.links = if second & ONE_LINK[side] == 0 { self.small_number()? } else { 1 };
             identity[side] = Some(*before);
         }
         previous.meta.clone_from(&meta);
-        Ok(Record {
-            name,
-            kind,
-            meta,
-            meta_on_b,
-            digest,
-            identity,
-        })
+        Ok(Record { name, kind, meta, meta_on_b, digest, identity })
     }
 
     fn kind(&mut self, number: u8) -> Result<Kind, Malformed> {
         Ok(match number {
             0 => Kind::Directory,
-            1 => Kind::File {
-                size: self.number()?,
-            },
-            2 => Kind::Symlink {
-                target: Bytes(self.bytes()?.into()),
-            },
+            1 => Kind::File { size: self.number()? },
+            2 => Kind::Symlink { target: Bytes(self.bytes()?.into()) },
             3 => Kind::Fifo,
             4 => Kind::Socket,
-            5 => Kind::CharacterDevice {
-                number: self.number()?,
-            },
-            6 => Kind::BlockDevice {
-                number: self.number()?,
-            },
+            5 => Kind::CharacterDevice { number: self.number()? },
+            6 => Kind::BlockDevice { number: self.number()? },
             _ => return Err(Malformed),
         })
     }
 
     fn meta(&mut self, before: &Meta, has: u8, same: u8) -> Result<Meta, Malformed> {
-        let mode = if same & SAME_MODE == 0 {
-            self.small_number()?
-        } else {
-            before.mode
-        };
+        let mode = if same & SAME_MODE == 0 { self.small_number()? } else { before.mode };
         let (uid, gid) = if same & SAME_OWNER == 0 {
             (self.small_number()?, self.small_number()?)
         } else {
@@ -409,13 +371,7 @@ impl<'a> Input<'a> {
             }
             Xattrs::new(pairs)
         };
-        Ok(Meta {
-            mode,
-            uid,
-            gid,
-            mtime,
-            xattrs,
-        })
+        Ok(Meta { mode, uid, gid, mtime, xattrs })
     }
 
     fn time(&mut self, before: Timestamp) -> Result<Timestamp, Malformed> {
@@ -495,10 +451,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn prelude(block: &Block, places: [Option<Place>; 2]) -> Prelude {
-        Prelude {
-            digest: agreed_digest(block, &mut Vec::new()),
-            places,
-        }
+        Prelude { digest: agreed_digest(block, &mut Vec::new()), places }
     }
 
     #[test]
@@ -508,10 +461,7 @@ mod tests {
         encode(&block, &prelude(&block, [None; 2]), &mut out);
         let before = out.len();
         let last = block.records.last().unwrap().clone();
-        block.records.push(Record {
-            name: Name::new(b"zz").unwrap(),
-            ..last
-        });
+        block.records.push(Record { name: Name::new(b"zz").unwrap(), ..last });
         out.clear();
         encode(&block, &prelude(&block, [None; 2]), &mut out);
         assert!(out.len() - before < 60, "{} bytes", out.len() - before);

@@ -122,10 +122,8 @@ impl Manifest {
         if found != VERSION {
             return Err(Rejected::Version { found });
         }
-        let Some(trailer_at) = status
-            .size
-            .checked_sub(TRAILER as u64)
-            .filter(|&at| at >= PREAMBLE as u64)
+        let Some(trailer_at) =
+            status.size.checked_sub(TRAILER as u64).filter(|&at| at >= PREAMBLE as u64)
         else {
             return Err(Rejected::Truncated);
         };
@@ -137,11 +135,7 @@ impl Manifest {
         let fits = index_length.and_then(|length| index_at.checked_add(length)) == Some(trailer_at);
         if digest_of(&*fs, &file, status.size - 32)? != whole {
             // Numbers that do not fit the length are not a trailer but what comes before one.
-            return Err(if fits {
-                Rejected::Corrupt
-            } else {
-                Rejected::Truncated
-            });
+            return Err(if fits { Rejected::Corrupt } else { Rejected::Truncated });
         }
 
         let header_length = usize::try_from(header_length).unwrap_or(usize::MAX);
@@ -191,12 +185,7 @@ impl Manifest {
     /// # Errors
     /// An item is an error when the file cannot be read any more.
     pub fn blocks(&self) -> impl Iterator<Item = io::Result<Block>> + '_ {
-        Blocks {
-            manifest: self,
-            position: self.blocks.0,
-            buffer: Vec::new(),
-            at: 0,
-        }
+        Blocks { manifest: self, position: self.blocks.0, buffer: Vec::new(), at: 0 }
     }
 
     /// The block of `directory`, if there is one.
@@ -218,9 +207,7 @@ impl Manifest {
         inode: u64,
     ) -> io::Result<Option<Block>> {
         let place: Place = (device, inode);
-        self.find(place_key(side, place), |prelude, _| {
-            prelude.places[side as usize] == Some(place)
-        })
+        self.find(place_key(side, place), |prelude, _| prelude.places[side as usize] == Some(place))
     }
 
     /// The first block under `key` that `is_sought`; others have the same key by chance.
@@ -349,8 +336,7 @@ impl Blocks<'_> {
         self.at = 0;
         let more = left.min(BUFFER.max(length - held));
         self.buffer.resize(held + more, 0);
-        self.manifest
-            .read(&mut self.buffer[held..], self.position)?;
+        self.manifest.read(&mut self.buffer[held..], self.position)?;
         self.position += more as u64;
         Ok(())
     }
@@ -359,9 +345,7 @@ impl Blocks<'_> {
         self.fill(PREFIX)?;
         let left = self.manifest.blocks.1 - self.position;
         let held = self.buffer.len() - self.at;
-        let left = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .saturating_add(held);
+        let left = usize::try_from(left).unwrap_or(usize::MAX).saturating_add(held);
         let whole = whole_length(&self.buffer[self.at..], left)?;
         self.fill(whole)?;
         let block = codec::decode(&self.buffer[self.at + PREFIX..self.at + whole]);
@@ -502,14 +486,8 @@ mod tests {
         tree[0].records.retain(|record| !record.kind.is_directory());
         folder.write(&tree);
         let manifest = folder.open().unwrap();
-        assert_eq!(
-            manifest.block(&tree[1].directory).unwrap().as_ref(),
-            Some(&tree[1])
-        );
-        assert_eq!(
-            manifest.block_of_directory(Side::A, 64769, 1002).unwrap(),
-            None
-        );
+        assert_eq!(manifest.block(&tree[1].directory).unwrap().as_ref(), Some(&tree[1]));
+        assert_eq!(manifest.block_of_directory(Side::A, 64769, 1002).unwrap(), None);
     }
 
     #[test]
@@ -519,16 +497,10 @@ mod tests {
         let whole = fs::read(folder.path()).unwrap();
         for length in 0..whole.len() {
             let rejected = folder.put(&whole[..length]);
-            assert!(
-                matches!(rejected, Rejected::Truncated),
-                "{length}: {rejected:?}"
-            );
+            assert!(matches!(rejected, Rejected::Truncated), "{length}: {rejected:?}");
         }
         let longer = [&*whole, b"\n"].concat();
-        assert!(matches!(
-            folder.put(&longer),
-            Rejected::Truncated | Rejected::Corrupt
-        ));
+        assert!(matches!(folder.put(&longer), Rejected::Truncated | Rejected::Corrupt));
     }
 
     #[test]
@@ -556,15 +528,9 @@ mod tests {
         let folder = Folder::new();
         let said = |rejected: Rejected| rejected.to_string();
         assert_eq!(said(folder.open().unwrap_err()), "it does not exist");
-        assert_eq!(
-            said(folder.put(b"PK\x03\x04 and so on")),
-            "it is not a manifest"
-        );
+        assert_eq!(said(folder.put(b"PK\x03\x04 and so on")), "it is not a manifest");
         let newer = [&MAGIC[..], &2u32.to_le_bytes(), b"another format"].concat();
-        assert_eq!(
-            said(folder.put(&newer)),
-            "it has format 2 and this program knows format 1"
-        );
+        assert_eq!(said(folder.put(&newer)), "it has format 2 and this program knows format 1");
         fs::remove_file(folder.path()).unwrap();
         fs::create_dir(folder.path()).unwrap();
         assert_eq!(said(folder.open().unwrap_err()), "it is not a regular file");
@@ -636,10 +602,7 @@ mod tests {
             fs::write(&golden, &written).unwrap();
         }
         let kept = fs::read(&golden).unwrap();
-        assert!(
-            written == kept,
-            "the format changed: raise VERSION, then UPDATE_GOLDEN=1"
-        );
+        assert!(written == kept, "the format changed: raise VERSION, then UPDATE_GOLDEN=1");
         fs::write(folder.path(), kept).unwrap();
         assert_eq!(all(&folder.open().unwrap()), tree);
     }

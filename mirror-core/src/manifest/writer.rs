@@ -129,8 +129,7 @@ impl ManifestWriter {
             digest: codec::agreed_digest(block, &mut self.scratch),
             places: self.places_of(directory),
         };
-        self.tree
-            .update(&(directory.as_bytes().len() as u64).to_le_bytes());
+        self.tree.update(&(directory.as_bytes().len() as u64).to_le_bytes());
         self.tree.update(directory.as_bytes());
         self.tree.update(&prelude.digest);
 
@@ -151,10 +150,7 @@ impl ManifestWriter {
         }
         let below = block.records.iter().filter(|r| r.kind.is_directory());
         let below = below.map(|record| (record.name.clone(), places(record)));
-        self.pending.push(Pending {
-            directory: directory.clone(),
-            below: below.collect(),
-        });
+        self.pending.push(Pending { directory: directory.clone(), below: below.collect() });
         self.records += block.records.len() as u64;
         self.last = Some(directory.clone());
         if self.buffer.len() >= BUFFER {

@@ -115,11 +115,7 @@ pub(crate) struct Chooser<'a, 'r> {
 
 impl<'a, 'r> Chooser<'a, 'r> {
     pub(crate) fn new(rules: &'a Rules<'r>, contested: &'a Contested) -> Chooser<'a, 'r> {
-        Chooser {
-            rules,
-            contested,
-            regions: BTreeMap::new(),
-        }
+        Chooser { rules, contested, regions: BTreeMap::new() }
     }
 
     /// Whether a decision further up already decides about `path`.
@@ -149,9 +145,9 @@ impl<'a, 'r> Chooser<'a, 'r> {
                 return match (diff.on(side), diff.on(side.other())) {
                     (None, None) => Choice::Forget,
                     (Some(_), None) if side == Side::B && diff.protected => Choice::Keep,
-                    (_, Some(wanted)) => self
-                        .refused(diff, side, wanted)
-                        .unwrap_or(Choice::Loses(side, None)),
+                    (_, Some(wanted)) => {
+                        self.refused(diff, side, wanted).unwrap_or(Choice::Loses(side, None))
+                    }
                     _ => Choice::Loses(side, None),
                 };
             }
@@ -225,10 +221,7 @@ fn both_ways(diff: &Diff, rules: &Rules<'_>) -> Choice {
             _ => conflict(diff, ConflictKind::NoAncestor, rules),
         };
     };
-    let changed = |side: Side| {
-        diff.on(side)
-            .is_some_and(|e| has_changed(e, record, side, rules))
-    };
+    let changed = |side: Side| diff.on(side).is_some_and(|e| has_changed(e, record, side, rules));
     let is_version = |entry, side| is_known(Some(entry), Some(record), side);
     match (&diff.a, &diff.b) {
         (Some(_), None) if changed(Side::A) => conflict(diff, ConflictKind::DeletedOnB, rules),
@@ -275,9 +268,7 @@ fn differ_in_mtime_alone(diff: &Diff, a: &Entry, b: &Entry, rules: &Rules<'_>) -
 /// The side that set another mtime than the base's goes on to the other; A's if both did.
 fn later_mtime(diff: &Diff, a: &Entry, b: &Entry, rules: &Rules<'_>) -> Choice {
     let changed = |entry, side| {
-        diff.base
-            .as_ref()
-            .is_none_or(|record| has_changed(entry, record, side, rules))
+        diff.base.as_ref().is_none_or(|record| has_changed(entry, record, side, rules))
     };
     match (changed(a, Side::A), changed(b, Side::B)) {
         (false, true) => Choice::Onto(Side::A),
@@ -301,9 +292,7 @@ fn has_changed(entry: &Entry, record: &Record, side: Side, rules: &Rules<'_>) ->
     };
     entry.kind != record.kind
         || !content
-        || !rules
-            .onto(side)
-            .is_met(&entry.kind, &remembered, &entry.meta)
+        || !rules.onto(side).is_met(&entry.kind, &remembered, &entry.meta)
 }
 
 fn conflict(diff: &Diff, kind: ConflictKind, rules: &Rules<'_>) -> Choice {

@@ -55,9 +55,7 @@ pub(crate) struct Relocated {
 impl Diff {
     /// Whether both sides are the very versions that the base remembers.
     pub(crate) fn is_known(&self) -> bool {
-        [Side::A, Side::B]
-            .iter()
-            .all(|&side| is_known(self.on(side), self.base.as_ref(), side))
+        [Side::A, Side::B].iter().all(|&side| is_known(self.on(side), self.base.as_ref(), side))
     }
 
     pub(crate) fn on(&self, side: Side) -> Option<&Entry> {
@@ -81,20 +79,13 @@ impl Diff {
 pub(crate) enum Item {
     /// The directory that the following items are in, where both sides have it alike. Changing
     /// something in it changes its mtime, which then has to be set again.
-    Inside {
-        path: RelPath,
-        entries: Box<(Entry, Entry)>,
-    },
+    Inside { path: RelPath, entries: Box<(Entry, Entry)> },
     /// A path to decide on.
     Diff(Box<Diff>),
     /// A directory on one side that holds something which stays, so that it has to stay too.
     Holds { path: RelPath, side: Side },
     /// A path whose entry on `target` moves away with the directory it is in.
-    MovedAway {
-        path: RelPath,
-        target: Side,
-        is_top: bool,
-    },
+    MovedAway { path: RelPath, target: Side, is_top: bool },
     /// Something an interrupted run left.
     Litter { path: RelPath, side: Side },
 }
@@ -146,23 +137,14 @@ pub(crate) fn compare(
         sink,
     };
     let roots = (a.root().clone(), b.root().clone());
-    comparison.meet(
-        RelPath::root(),
-        Some(roots.0),
-        Some(roots.1),
-        base_root.cloned(),
-    )?;
+    comparison.meet(RelPath::root(), Some(roots.0), Some(roots.1), base_root.cloned())?;
     comparison.tally.entries = [0, 0];
     comparison.tally.unchanged = 0;
 
     let mut base = InOrder::new(base.map(|block| block.map_err(Error::Spool)));
     let (mut a, mut b) = (InOrder::new(a), InOrder::new(b));
     loop {
-        let heads = [
-            base.next_directory()?,
-            a.next_directory()?,
-            b.next_directory()?,
-        ];
+        let heads = [base.next_directory()?, a.next_directory()?, b.next_directory()?];
         let Some(directory) = heads.into_iter().flatten().min().cloned() else {
             break;
         };
@@ -204,10 +186,7 @@ impl Comparison<'_, '_> {
                 doubtful.push(directory.clone());
             }
             if listing.incomplete || listing.hides_excluded || listing.other_mount {
-                (self.sink)(Item::Holds {
-                    path: directory.clone(),
-                    side,
-                })?;
+                (self.sink)(Item::Holds { path: directory.clone(), side })?;
             }
             other_mount |= side == Side::B && listing.other_mount;
             self.tally.entries[side as usize] += listing.entries.len() as u64;
@@ -226,11 +205,8 @@ impl Comparison<'_, '_> {
         let [a, b] = listings.map(|listing| listing.map(|l| l.entries).unwrap_or_default());
         let mut a = a.into_iter().peekable();
         let mut b = b.into_iter().peekable();
-        let mut records = block
-            .map(|block| block.records)
-            .unwrap_or_default()
-            .into_iter()
-            .peekable();
+        let mut records =
+            block.map(|block| block.records).unwrap_or_default().into_iter().peekable();
         let mut inside = self.directories.remove(&directory);
         loop {
             let heads = [
@@ -280,10 +256,7 @@ impl Comparison<'_, '_> {
         self.tally.skipped += 1;
         for side in [Side::A, Side::B] {
             if !missing[side as usize] {
-                (self.sink)(Item::Holds {
-                    path: directory.clone(),
-                    side,
-                })?;
+                (self.sink)(Item::Holds { path: directory.clone(), side })?;
             }
         }
         if seen.is_some_and(|entry| entry.kind.is_directory()) {
@@ -316,8 +289,7 @@ impl Comparison<'_, '_> {
             // Its other names may have changed, by directories that were renamed above them.
             let linked = !a.kind.is_directory() && (a.identity.links > 1 || b.identity.links > 1);
             if a.kind.is_directory() && b.kind.is_directory() && same {
-                self.directories
-                    .insert(path.clone(), (a.clone(), b.clone()));
+                self.directories.insert(path.clone(), (a.clone(), b.clone()));
             }
             if same && !linked && (known || !self.rules.remember) {
                 self.tally.unchanged += 1;
@@ -333,15 +305,7 @@ impl Comparison<'_, '_> {
             (Some(a), Some(b)) => content(a, b, record.as_ref(), self.rules.policy.compare),
             _ => Content::Different,
         };
-        let diff = Diff {
-            path,
-            a,
-            b,
-            base: record,
-            content,
-            protected,
-            relocated: None,
-        };
+        let diff = Diff { path, a, b, base: record, content, protected, relocated: None };
         Some(Item::Diff(Box::new(diff)))
     }
 

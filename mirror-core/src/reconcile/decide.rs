@@ -44,11 +44,7 @@ pub(crate) fn decide(
         *moves.on_mut(side) = moves::find(items, rules, &contested, side, read)?;
     }
     let links = links::find(items, rules, &contested)?;
-    let ledger = Ledger {
-        items: Spool::new(folder),
-        touched: BTreeMap::new(),
-        root: None,
-    };
+    let ledger = Ledger { items: Spool::new(folder), touched: BTreeMap::new(), root: None };
     let mut decider = Decider {
         rules,
         plan,
@@ -104,11 +100,7 @@ impl Decider<'_, '_> {
                     self.step(side, Op::Sweep { path })?;
                 }
             }
-            Item::MovedAway {
-                path,
-                target,
-                is_top,
-            } => {
+            Item::MovedAway { path, target, is_top } => {
                 if is_top {
                     self.touch(target, &path);
                 }
@@ -124,17 +116,8 @@ impl Decider<'_, '_> {
         let choice = self.chooser.choose(&diff);
         let entries = [&diff.a, &diff.b].into_iter().flatten();
         if entries.into_iter().any(|entry| entry.kind.is_directory()) {
-            let entries = Pair {
-                a: diff.a.clone(),
-                b: diff.b.clone(),
-            };
-            self.pending.insert(
-                diff.path.clone(),
-                Pending {
-                    entries,
-                    ..Pending::default()
-                },
-            );
+            let entries = Pair { a: diff.a.clone(), b: diff.b.clone() };
+            self.pending.insert(diff.path.clone(), Pending { entries, ..Pending::default() });
         }
         self.move_directory(&diff)?;
         match choice {
@@ -267,11 +250,7 @@ impl Decider<'_, '_> {
         {
             let members = std::mem::take(&mut group.to_link);
             if !members.is_empty() {
-                let op = Op::Link {
-                    leader,
-                    members,
-                    keep_old: group.keep_old,
-                };
+                let op = Op::Link { leader, members, keep_old: group.keep_old };
                 self.plan.push(id, side, op).map_err(Error::Spool)?;
             }
         }
@@ -300,10 +279,7 @@ impl Decider<'_, '_> {
         self.touch(side, &diff.path);
         if wanted.kind.is_directory() {
             let meta = self.rules.onto(side).meta(&wanted.meta);
-            let op = Op::MakeDirectory {
-                path: diff.path.clone(),
-                meta: meta.clone(),
-            };
+            let op = Op::MakeDirectory { path: diff.path.clone(), meta: meta.clone() };
             self.step(side, op)?;
             self.need(side, 4096, 1);
             let done = self.settle_later(side, &diff.path, meta, false);
@@ -334,12 +310,7 @@ impl Decider<'_, '_> {
                 let path = diff.path.clone();
                 self.step(
                     side,
-                    Op::ReplaceWithDirectory {
-                        path,
-                        meta: meta.clone(),
-                        expected,
-                        keep_old,
-                    },
+                    Op::ReplaceWithDirectory { path, meta: meta.clone(), expected, keep_old },
                 )?;
                 self.need(side, 4096, 1);
                 let done = self.settle_later(side, &diff.path, meta, false);
@@ -349,14 +320,7 @@ impl Decider<'_, '_> {
                 self.hold(&diff.path.parent());
                 let (path, kind, source) =
                     (diff.path.clone(), wanted.kind.clone(), wanted.identity);
-                let op = Op::ReplaceDirectory {
-                    path,
-                    kind,
-                    meta,
-                    source,
-                    expected,
-                    leader: None,
-                };
+                let op = Op::ReplaceDirectory { path, kind, meta, source, expected, leader: None };
                 let id = self.plan.reserve();
                 let links = &self.links.on(side);
                 let group = links.roles.get(&diff.path).map(|role| role.group());
@@ -380,14 +344,7 @@ impl Decider<'_, '_> {
                 let mut done = None;
                 if !meets && !matches!(role, Some(Role::Member { .. })) {
                     let path = diff.path.clone();
-                    done = Some(self.step(
-                        side,
-                        Op::SetMeta {
-                            path,
-                            meta,
-                            expected,
-                        },
-                    )?);
+                    done = Some(self.step(side, Op::SetMeta { path, meta, expected })?);
                 }
                 if let Some(role) = role {
                     done = self.link(side, diff, role, done)?;
@@ -466,11 +423,7 @@ impl Decider<'_, '_> {
         }
         let id = self.plan.reserve();
         let (path, expected) = (diff.path.clone(), Expected::of(here));
-        let op = Op::Remove {
-            path,
-            expected,
-            keep_old: keep_old && !here.kind.is_directory(),
-        };
+        let op = Op::Remove { path, expected, keep_old: keep_old && !here.kind.is_directory() };
         match self.pending.get_mut(&diff.path) {
             Some(pending) if here.kind.is_directory() => pending.removal = Some((id, side, op)),
             _ => self.plan.push(id, side, op).map_err(Error::Spool)?,

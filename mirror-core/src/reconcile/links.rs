@@ -86,15 +86,11 @@ struct Member {
 impl Member {
     /// What the target has there, if it is no directory: those have one name.
     fn file(&self) -> Option<&Entry> {
-        self.target
-            .as_ref()
-            .filter(|entry| !entry.kind.is_directory())
+        self.target.as_ref().filter(|entry| !entry.kind.is_directory())
     }
 
     fn replaces_directory(&self) -> bool {
-        self.target
-            .as_ref()
-            .is_some_and(|entry| entry.kind.is_directory())
+        self.target.as_ref().is_some_and(|entry| entry.kind.is_directory())
     }
 }
 
@@ -189,12 +185,7 @@ impl Links {
     fn keeps_inode(&self, path: &RelPath) -> bool {
         matches!(
             self.roles.get(path),
-            Some(
-                Role::Leader {
-                    must_put: false,
-                    ..
-                } | Role::Member { linked: true, .. }
-            )
+            Some(Role::Leader { must_put: false, .. } | Role::Member { linked: true, .. })
         )
     }
 
@@ -211,9 +202,7 @@ impl Links {
         let mut group = Group::default();
         let kept = leader_to_keep(key, &members, owners);
         let mut kept_inode = None;
-        let mut leader = members
-            .iter()
-            .position(|member| !member.replaces_directory());
+        let mut leader = members.iter().position(|member| !member.replaces_directory());
         if let Some(place) = kept {
             leader = kept;
             kept_inode = members[place].file().map(inode);
@@ -231,10 +220,7 @@ impl Links {
                 continue;
             }
             let role = if leader == Some(place) {
-                Role::Leader {
-                    group: index,
-                    must_put: kept.is_none(),
-                }
+                Role::Leader { group: index, must_put: kept.is_none() }
             } else {
                 let linked = kept_inode.is_some() && member.file().map(inode) == kept_inode;
                 if !linked && !member.replaces_directory() {
@@ -243,10 +229,7 @@ impl Links {
                     group.keep_old |= member.loses && rules.policy.keep_losers;
                     group.to_link.push((member.path.clone(), expected));
                 }
-                Role::Member {
-                    group: index,
-                    linked,
-                }
+                Role::Member { group: index, linked }
             };
             self.roles.insert(member.path, role);
         }

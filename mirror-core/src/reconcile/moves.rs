@@ -89,10 +89,7 @@ pub(crate) fn find(
             continue;
         }
         if let Some(origin) = origins.take(&diff, target, rules) {
-            batch.push(Pairing {
-                origin,
-                destination: *diff,
-            });
+            batch.push(Pairing { origin, destination: *diff });
         }
         if batch.len() >= 1024 {
             settle(&mut batch, &origins, target, rules, &mut moves, read)?;
@@ -110,13 +107,9 @@ fn is_movable(entry: &Entry) -> bool {
 fn is_origin(diff: &Diff, choice: Choice, target: Side) -> bool {
     let goes = match (diff.on(target), diff.on(target.other())) {
         (Some(entry), None) => is_movable(entry),
-        (
-            Some(entry),
-            Some(Entry {
-                kind: Kind::File { .. },
-                ..
-            }),
-        ) => is_movable(entry) && diff.content != Content::Unknown && !is_same(diff),
+        (Some(entry), Some(Entry { kind: Kind::File { .. }, .. })) => {
+            is_movable(entry) && diff.content != Content::Unknown && !is_same(diff)
+        }
         _ => false,
     };
     goes && choice == Choice::Onto(target)
@@ -156,16 +149,11 @@ impl Origins {
         let Some(entry) = diff.on(target) else { return };
         let index = self.list.len();
         let times = (entry.kind.size(), entry.meta.mtime);
-        self.by_target_inode
-            .insert((entry.identity.device, entry.identity.inode), index);
+        self.by_target_inode.insert((entry.identity.device, entry.identity.inode), index);
         if let Some(identity) = diff.base.as_ref().and_then(|r| r.identity(target.other())) {
-            self.by_source_inode
-                .insert((identity.device, identity.inode), index);
+            self.by_source_inode.insert((identity.device, identity.inode), index);
         }
-        self.by_name
-            .entry((times.0, times.1, entry.name.clone()))
-            .or_default()
-            .push_back(index);
+        self.by_name.entry((times.0, times.1, entry.name.clone())).or_default().push_back(index);
         self.by_times.entry(times).or_default().push_back(index);
         self.list.push(Origin { diff, used: false });
     }
@@ -175,10 +163,7 @@ impl Origins {
     fn take(&mut self, destination: &Diff, target: Side, rules: &Rules<'_>) -> Option<usize> {
         let wanted = destination.on(target.other())?;
         let here = (wanted.identity.device, wanted.identity.inode);
-        let there = destination
-            .base
-            .as_ref()
-            .and_then(|record| record.identity(target));
+        let there = destination.base.as_ref().and_then(|record| record.identity(target));
         let there = there.map(|identity| (identity.device, identity.inode));
         let (size, mtime) = (wanted.kind.size(), wanted.meta.mtime);
         let by_inode = [
@@ -188,10 +173,7 @@ impl Origins {
         let list = &mut self.list;
         let mut fits = |index: usize| {
             let origin = &mut list[index];
-            let entry = origin
-                .diff
-                .on(target)
-                .expect("origins have an entry on the target");
+            let entry = origin.diff.on(target).expect("origins have an entry on the target");
             // What keeps its old name for a while has to keep its metadata there too.
             let free = origin.diff.on(target.other()).is_none();
             let fits = !origin.used
@@ -205,9 +187,7 @@ impl Origins {
             return Some(index);
         }
         let named = self.by_name.get_mut(&(size, mtime, wanted.name.clone()));
-        let queues = named
-            .into_iter()
-            .chain(self.by_times.get_mut(&(size, mtime)));
+        let queues = named.into_iter().chain(self.by_times.get_mut(&(size, mtime)));
         for queue in queues {
             // Each is looked at once in each queue, whether it fits or not.
             while let Some(index) = queue.pop_front() {
@@ -253,14 +233,8 @@ fn settle(
                 let there = origin.found_at(target).clone();
                 let (wanted, entry) = (wanted.clone(), entry.clone());
                 let doubt = match target {
-                    Side::B => Doubt {
-                        paths: [here, there],
-                        entries: [wanted, entry],
-                    },
-                    Side::A => Doubt {
-                        paths: [there, here],
-                        entries: [entry, wanted],
-                    },
+                    Side::B => Doubt { paths: [here, there], entries: [wanted, entry] },
+                    Side::A => Doubt { paths: [there, here], entries: [entry, wanted] },
                 };
                 doubts.push((pairing, doubt));
             }
@@ -276,14 +250,7 @@ fn settle(
             }
         }
     }
-    for (
-        Pairing {
-            origin,
-            destination,
-        },
-        digest,
-    ) in known
-    {
+    for (Pairing { origin, destination }, digest) in known {
         let origin = &origins.list[origin].diff;
         let (Some(entry), Some(wanted)) = (origin.on(target), destination.on(target.other()))
         else {

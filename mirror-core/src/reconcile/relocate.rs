@@ -42,10 +42,8 @@ pub(crate) fn relocate(
     if relocations.is_empty() {
         return Ok(items);
     }
-    let sources: BTreeMap<&RelPath, Side> = relocations
-        .values()
-        .map(|relocation| (&relocation.old.path, relocation.target))
-        .collect();
+    let sources: BTreeMap<&RelPath, Side> =
+        relocations.values().map(|relocation| (&relocation.old.path, relocation.target)).collect();
     let mut rewritten = Spool::new(folder);
     let mut push = |item: Item| rewritten.push(&item).map(drop).map_err(Error::Spool);
     // Directories whose new place has been passed in their parent's listing, and whose own
@@ -73,11 +71,7 @@ pub(crate) fn relocate(
         if let Some(&target) = ancestor_in(&sources, item.path()) {
             if let Item::Diff(diff) = item {
                 let is_top = sources.contains_key(&diff.path);
-                push(Item::MovedAway {
-                    path: diff.path,
-                    target,
-                    is_top,
-                })?;
+                push(Item::MovedAway { path: diff.path, target, is_top })?;
             }
             continue;
         }
@@ -87,9 +81,7 @@ pub(crate) fn relocate(
                     let target = relocation.target;
                     let mut top = combine(to, Some(&diff), Some(&relocation.old), target, rules);
                     if let Item::Diff(diff) = &mut top {
-                        diff.relocated
-                            .iter_mut()
-                            .for_each(|relocated| relocated.is_top = true);
+                        diff.relocated.iter_mut().for_each(|relocated| relocated.is_top = true);
                     }
                     push(top)?;
                     waiting.insert(to, relocation);
@@ -122,27 +114,16 @@ struct Merge<'a> {
 impl<'a> Merge<'a> {
     fn new(items: &'a Spool<Item>, to: &'a RelPath, relocation: &'a Relocation) -> Merge<'a> {
         let from = &relocation.old.path;
-        let old = relocation
-            .start
-            .into_iter()
-            .flat_map(|start| items.iter_from(start));
+        let old = relocation.start.into_iter().flat_map(|start| items.iter_from(start));
         let old = old.map(|item| item.map_err(Error::Spool));
         let old = old
-            .take_while(move |item| {
-                item.as_ref()
-                    .map_or(true, |i| i.listed_in().is_within(from))
-            })
+            .take_while(move |item| item.as_ref().map_or(true, |i| i.listed_in().is_within(from)))
             .filter_map(|item| match item {
                 Ok(Item::Diff(diff)) => Some(Ok(*diff)),
                 Ok(_) => None,
                 Err(error) => Some(Err(error)),
             });
-        Merge {
-            to,
-            relocation,
-            old: Box::new(old),
-            next: None,
-        }
+        Merge { to, relocation, old: Box::new(old), next: None }
     }
 
     /// The next entry at the old place, with the path it will have.
@@ -152,10 +133,7 @@ impl<'a> Merge<'a> {
         }
         Ok(self.next.as_ref().map(|diff| {
             let path = diff.path.rebase(&self.relocation.old.path, self.to);
-            (
-                path.expect("the region holds what lies below the old place"),
-                diff,
-            )
+            (path.expect("the region holds what lies below the old place"), diff)
         }))
     }
 
@@ -201,13 +179,10 @@ fn combine(
     rules: &Rules<'_>,
 ) -> Item {
     let source_entry = new.and_then(|diff| diff.on(target.other())).cloned();
-    let target_entry = old
-        .and_then(|diff| diff.on(target))
-        .cloned()
-        .map(|mut entry| {
-            entry.name = path.name();
-            entry
-        });
+    let target_entry = old.and_then(|diff| diff.on(target)).cloned().map(|mut entry| {
+        entry.name = path.name();
+        entry
+    });
     let base = old.and_then(|diff| diff.base.clone()).map(|mut record| {
         record.name = path.name();
         record
@@ -220,9 +195,8 @@ fn combine(
         (Some(a), Some(b)) => content(a, b, base.as_ref(), rules.policy.compare),
         _ => Content::Different,
     };
-    let protected = b
-        .as_ref()
-        .is_some_and(|entry| rules.filter.is_protected(path, entry.kind.is_directory()));
+    let protected =
+        b.as_ref().is_some_and(|entry| rules.filter.is_protected(path, entry.kind.is_directory()));
     Item::Diff(Box::new(Diff {
         path: path.clone(),
         a,
@@ -230,11 +204,7 @@ fn combine(
         base,
         content,
         protected,
-        relocated: old.map(|diff| Relocated {
-            from: diff.path.clone(),
-            target,
-            is_top: false,
-        }),
+        relocated: old.map(|diff| Relocated { from: diff.path.clone(), target, is_top: false }),
     }))
 }
 
@@ -279,9 +249,7 @@ fn find(items: &Spool<Item>, rules: &Rules<'_>) -> Result<BTreeMap<RelPath, Relo
                 come.push(((entry.identity.device, entry.identity.inode), diff.path));
             }
         }
-        let pairs = come
-            .into_iter()
-            .filter_map(|(inode, to)| gone.remove(&inode).map(|d| (d, to)));
+        let pairs = come.into_iter().filter_map(|(inode, to)| gone.remove(&inode).map(|d| (d, to)));
         let mut pairs: Vec<(Diff, RelPath)> = pairs.collect();
         pairs.sort_by(|x, y| x.0.path.cmp(&y.0.path));
         pairs.retain(|(old, to)| !overlaps(&taken, &old.path) && !overlaps(&taken, to));
@@ -359,14 +327,7 @@ fn topmost(pairs: Vec<(Diff, RelPath)>) -> BTreeMap<RelPath, Candidate> {
         let nested = to.is_within(from) || from.is_within(&to);
         if !nested && !overlaps(&sources, from) && !overlaps(&accepted, &to) {
             sources.insert(from.clone(), ());
-            accepted.insert(
-                to,
-                Candidate {
-                    old,
-                    start: None,
-                    movable: true,
-                },
-            );
+            accepted.insert(to, Candidate { old, start: None, movable: true });
         }
     }
     accepted
@@ -383,10 +344,8 @@ fn examine(
     if accepted.is_empty() {
         return Ok(());
     }
-    let by_source: BTreeMap<RelPath, RelPath> = accepted
-        .iter()
-        .map(|(to, candidate)| (candidate.old.path.clone(), to.clone()))
-        .collect();
+    let by_source: BTreeMap<RelPath, RelPath> =
+        accepted.iter().map(|(to, candidate)| (candidate.old.path.clone(), to.clone())).collect();
     let sources: BTreeMap<&RelPath, &RelPath> = by_source.iter().collect();
     let places: BTreeMap<RelPath, ()> = accepted.keys().map(|to| (to.clone(), ())).collect();
     let places: BTreeMap<&RelPath, &RelPath> = places.keys().map(|to| (to, to)).collect();

@@ -93,9 +93,8 @@ impl Ties {
                 knot.changed[side as usize] =
                     choice == Choice::Agreed && !is_known(diff.on(side), diff.base.as_ref(), side);
             }
-            let places: Vec<usize> = files(&diff)
-                .map(|(side, entry)| self.place(side, entry))
-                .collect();
+            let places: Vec<usize> =
+                files(&diff).map(|(side, entry)| self.place(side, entry)).collect();
             for &place in &places {
                 let (first, second) = (self.end(places[0]), self.end(place));
                 self.leads[second] = first;

@@ -57,23 +57,15 @@ impl Shared {
     /// Reads a directory and offers those in it to the workers.
     fn read(&self, node: &Node) -> (Listing, Vec<Arc<Node>>) {
         let listing = directory::list(&self.context, node.path.clone());
-        let directories = listing
-            .entries
-            .iter()
-            .filter(|entry| entry.kind == Kind::Directory);
+        let directories = listing.entries.iter().filter(|entry| entry.kind == Kind::Directory);
         let children: Vec<Arc<Node>> = directories
             .map(|entry| {
                 let path = node.path.join_unchecked(&entry.name);
-                Arc::new(Node {
-                    path,
-                    cell: Mutex::new(Cell::Waiting),
-                })
+                Arc::new(Node { path, cell: Mutex::new(Cell::Waiting) })
             })
             .collect();
         if !children.is_empty() {
-            lock(&self.queue)
-                .unread
-                .extend(children.iter().rev().cloned());
+            lock(&self.queue).unread.extend(children.iter().rev().cloned());
             self.work.notify_all();
         }
         (listing, children)
@@ -92,10 +84,7 @@ impl Shared {
                         Some(node) => queue.unread.push(node),
                         None => {}
                     }
-                    queue = self
-                        .work
-                        .wait(queue)
-                        .unwrap_or_else(PoisonError::into_inner);
+                    queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 }
             };
             {
@@ -125,22 +114,14 @@ pub(super) struct Ahead {
 
 impl fmt::Debug for Ahead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ahead")
-            .field("workers", &self.workers.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Ahead").field("workers", &self.workers.len()).finish_non_exhaustive()
     }
 }
 
 impl Ahead {
     pub(super) fn start(context: Context, threads: usize) -> Ahead {
-        let root = Arc::new(Node {
-            path: RelPath::root(),
-            cell: Mutex::new(Cell::Waiting),
-        });
-        let queue = Queue {
-            unread: vec![root.clone()],
-            ..Queue::default()
-        };
+        let root = Arc::new(Node { path: RelPath::root(), cell: Mutex::new(Cell::Waiting) });
+        let queue = Queue { unread: vec![root.clone()], ..Queue::default() };
         let shared = Arc::new(Shared {
             context,
             queue: Mutex::new(queue),
@@ -150,16 +131,9 @@ impl Ahead {
         let workers = (0..threads).filter_map(|_| {
             let shared = shared.clone();
             // Without a thread the consumer reads everything itself.
-            thread::Builder::new()
-                .name("scan".to_owned())
-                .spawn(move || shared.work())
-                .ok()
+            thread::Builder::new().name("scan".to_owned()).spawn(move || shared.work()).ok()
         });
-        Ahead {
-            workers: workers.collect(),
-            shared: shared.clone(),
-            stack: vec![root],
-        }
+        Ahead { workers: workers.collect(), shared: shared.clone(), stack: vec![root] }
     }
 
     /// Takes what a worker has read or is reading; None when it falls to the caller.
@@ -178,11 +152,7 @@ impl Ahead {
                 Cell::Reading => *cell = Cell::Reading,
             }
             drop(cell);
-            queue = self
-                .shared
-                .done
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
+            queue = self.shared.done.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -192,9 +162,8 @@ impl Iterator for Ahead {
 
     fn next(&mut self) -> Option<Listing> {
         let node = self.stack.pop()?;
-        let (listing, children) = self
-            .await_worker(&node)
-            .unwrap_or_else(|| self.shared.read(&node));
+        let (listing, children) =
+            self.await_worker(&node).unwrap_or_else(|| self.shared.read(&node));
         self.stack.extend(children.into_iter().rev());
         Some(listing)
     }

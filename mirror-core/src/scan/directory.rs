@@ -19,10 +19,7 @@ use crate::reconcile::compare::is_known;
 
 /// The root directory as an entry.
 pub(super) fn root_entry(context: &Context) -> Result<Entry, Error> {
-    let failed = |source| Error::OpenRoot {
-        path: context.root.path().to_path_buf(),
-        source,
-    };
+    let failed = |source| Error::OpenRoot { path: context.root.path().to_path_buf(), source };
     let now = stamping_clock();
     let fs = &*context.root.fs;
     let status = fs.status(context.root.descriptor()).map_err(failed)?;
@@ -37,10 +34,7 @@ pub(super) fn root_entry(context: &Context) -> Result<Entry, Error> {
 
 /// Lists the directory at `path`. What cannot be read is a problem in the listing.
 pub(super) fn list(context: &Context, path: RelPath) -> Listing {
-    let mut listing = Listing {
-        directory: path,
-        ..Listing::default()
-    };
+    let mut listing = Listing { directory: path, ..Listing::default() };
     let opened = open(context, &mut listing);
     let dir = match opened {
         Ok(Some(dir)) => dir,
@@ -77,8 +71,7 @@ fn open(context: &Context, listing: &mut Listing) -> io::Result<Option<OwnedFd>>
                 listing.incomplete = true;
                 return Ok(None);
             }
-            fs.open_beneath(root, path, Opening::Directory, false)
-                .map(Some)
+            fs.open_beneath(root, path, Opening::Directory, false).map(Some)
         }
         result => result.map(Some),
     }
@@ -153,16 +146,11 @@ fn look(
             return Ok(None);
         }
     }
-    entry_of(name.clone(), &status, now)
-        .map(Some)
-        .map_err(|error| (name, error))
+    entry_of(name.clone(), &status, now).map(Some).map_err(|error| (name, error))
 }
 
 fn excluded(context: &Context, path: &RelPath, file_type: FileType) -> bool {
-    context
-        .filter
-        .verdict(path, file_type == FileType::Directory)
-        == Verdict::Excluded
+    context.filter.verdict(path, file_type == FileType::Directory) == Verdict::Excluded
 }
 
 /// Completes the entries: from the base where it remembers this very version, else from the disk.
@@ -176,10 +164,7 @@ fn look_closer(
     let mut records = block.records.iter().peekable();
     entries.retain_mut(|entry| {
         while records.next_if(|record| record.name < entry.name).is_some() {}
-        let record = records
-            .peek()
-            .filter(|record| record.name == entry.name)
-            .copied();
+        let record = records.peek().filter(|record| record.name == entry.name).copied();
         if listing.directory.as_bytes().len() + 1 + entry.name.as_bytes().len()
             > crate::path::PATH_MAX
         {
@@ -213,8 +198,7 @@ fn remembered(context: &Context, dir: BorrowedFd<'_>, path: &RelPath) -> Option<
         return Some(block);
     }
     let identity = context.root.fs.status(dir).ok()?.identity;
-    base.block_of_directory(context.side, identity.device, identity.inode)
-        .ok()?
+    base.block_of_directory(context.side, identity.device, identity.inode).ok()?
 }
 
 /// Takes from the base what it knows of this version. Says whether it knows it.
@@ -268,20 +252,14 @@ pub(crate) fn entry_of(name: Name, status: &Status, now: Timestamp) -> io::Resul
     let kind = match status.file_type {
         FileType::Directory => Kind::Directory,
         FileType::RegularFile => Kind::File { size: status.size },
-        FileType::Symlink => Kind::Symlink {
-            target: Bytes::default(),
-        },
+        FileType::Symlink => Kind::Symlink { target: Bytes::default() },
         FileType::Fifo => Kind::Fifo,
         FileType::Socket => Kind::Socket,
         FileType::CharacterDevice => Kind::CharacterDevice { number },
         FileType::BlockDevice => Kind::BlockDevice { number },
         _ => return Err(Errno::OPNOTSUPP.into()),
     };
-    let mode = if status.file_type == FileType::Symlink {
-        0o777
-    } else {
-        status.mode
-    };
+    let mode = if status.file_type == FileType::Symlink { 0o777 } else { status.mode };
     Ok(Entry {
         name,
         kind,

@@ -57,11 +57,7 @@ pub struct Independent<'a> {
 
 impl Default for Independent<'_> {
     fn default() -> Self {
-        Independent {
-            filter: None,
-            owners: true,
-            extraneous: true,
-        }
+        Independent { filter: None, owners: true, extraneous: true }
     }
 }
 
@@ -227,11 +223,7 @@ impl<'a> Walk<'a> {
             self.last = path.clone();
             let location = entry.into_path();
             return Some(match fs::symlink_metadata(&location) {
-                Ok(status) => Step::Entry(Found {
-                    path,
-                    location,
-                    status,
-                }),
+                Ok(status) => Step::Entry(Found { path, location, status }),
                 Err(error) => {
                     skip(&mut self.entries);
                     Step::Unreadable(path, error.to_string())
@@ -243,12 +235,8 @@ impl<'a> Walk<'a> {
     /// walkdir puts what went wrong with a directory directly behind it, with or without its
     /// path.
     fn unreadable(&self, error: &walkdir::Error) -> Step {
-        let path = error
-            .path()
-            .and_then(|path| relative(&self.root, path).ok());
-        let why = error
-            .io_error()
-            .map_or_else(|| error.to_string(), io::Error::to_string);
+        let path = error.path().and_then(|path| relative(&self.root, path).ok());
+        let why = error.io_error().map_or_else(|| error.to_string(), io::Error::to_string);
         Step::Unreadable(path.unwrap_or_else(|| self.last.clone()), why)
     }
 }
@@ -296,10 +284,7 @@ impl<'a> Comparison<'a> {
     }
 
     fn report(&mut self, path: &RelPath, what: impl Into<String>) {
-        self.differences.push(Difference {
-            path: path.clone(),
-            what: what.into(),
-        });
+        self.differences.push(Difference { path: path.clone(), what: what.into() });
     }
 
     fn cannot_read(&mut self, side: Side, path: RelPath, why: &str) {
@@ -339,8 +324,7 @@ impl<'a> Comparison<'a> {
         }
         if is_directory {
             self.leave_directories(&entry.path);
-            self.extraneous
-                .push((entry.path.clone(), self.differences.len()));
+            self.extraneous.push((entry.path.clone(), self.differences.len()));
         }
         self.report(&entry.path, ONLY_IN_TARGET);
     }
@@ -373,10 +357,8 @@ impl<'a> Comparison<'a> {
         let kinds = (kind(x.file_type()), kind(y.file_type()));
         if kinds.0 != kinds.1 {
             let (in_source, in_target) = kinds;
-            return self.report(
-                path,
-                format!("is {in_source} in the source, {in_target} in the target"),
-            );
+            return self
+                .report(path, format!("is {in_source} in the source, {in_target} in the target"));
         }
         let known = self.links(a, b);
         if x.is_file() && !known {
@@ -401,10 +383,7 @@ impl<'a> Comparison<'a> {
 
     fn pair<T: PartialEq + fmt::Display>(&mut self, path: &RelPath, name: &str, x: T, y: T) {
         if x != y {
-            self.report(
-                path,
-                format!("has {name} {x} in the source, {y} in the target"),
-            );
+            self.report(path, format!("has {name} {x} in the source, {y} in the target"));
         }
     }
 
@@ -472,10 +451,7 @@ impl<'a> Comparison<'a> {
     }
 
     fn xattrs(&mut self, a: &Found, b: &Found) {
-        let read = (
-            xattrs(&a.location, self.is_root),
-            xattrs(&b.location, self.is_root),
-        );
+        let read = (xattrs(&a.location, self.is_root), xattrs(&b.location, self.is_root));
         let Some((x, y)) = self.readable(&a.path, read.0, read.1) else {
             return;
         };
@@ -485,17 +461,11 @@ impl<'a> Comparison<'a> {
                 Some(other) if other != value => "differs",
                 Some(_) => continue,
             };
-            self.report(
-                &a.path,
-                format!("has attribute {}, which {what}", escape(name)),
-            );
+            self.report(&a.path, format!("has attribute {}, which {what}", escape(name)));
         }
         for name in y.keys().filter(|name| !x.contains_key(*name)) {
             let name = escape(name);
-            self.report(
-                &a.path,
-                format!("has attribute {name}, which {ONLY_IN_TARGET}"),
-            );
+            self.report(&a.path, format!("has attribute {name}, which {ONLY_IN_TARGET}"));
         }
     }
 
@@ -544,10 +514,7 @@ fn kind(file_type: FileType) -> &'static str {
 /// followed nor a writer of a pipe waited for.
 fn open(location: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits() as i32)
-        .open(location)
+    OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(location)
 }
 
 /// Reads until `block` is full or the file ends, and returns how many bytes.
@@ -595,10 +562,7 @@ fn is_compared(name: &[u8], is_root: bool) -> bool {
         || is_root
             && (starts("trusted.")
                 || starts("security.")
-                    && !matches!(
-                        name,
-                        b"security.selinux" | b"security.ima" | b"security.evm"
-                    ))
+                    && !matches!(name, b"security.selinux" | b"security.ima" | b"security.evm"))
 }
 
 #[cfg(test)]
@@ -660,17 +624,9 @@ mod tests {
             tv_sec: since_epoch.as_secs() as i64,
             tv_nsec: since_epoch.subsec_nanos().into(),
         };
-        let times = rustix::fs::Timestamps {
-            last_access: time,
-            last_modification: time,
-        };
-        rustix::fs::utimensat(
-            rustix::fs::CWD,
-            path,
-            &times,
-            rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
-        )
-        .unwrap();
+        let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+            .unwrap();
     }
 
     fn fifo(path: &Path) {
@@ -711,11 +667,8 @@ mod tests {
         let file = pair.target().join("empty");
         fs::write(&file, "x").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o4600)).unwrap();
-        fs::set_permissions(
-            pair.source().join("empty"),
-            fs::Permissions::from_mode(0o644),
-        )
-        .unwrap();
+        fs::set_permissions(pair.source().join("empty"), fs::Permissions::from_mode(0o644))
+            .unwrap();
         pair.level();
         set_mtime(&pair.target().join("l"), Duration::from_nanos(6));
         assert_eq!(
@@ -761,10 +714,7 @@ mod tests {
                 "d-a/old is only in the target",
             ]
         );
-        let options = Independent {
-            extraneous: false,
-            ..Independent::default()
-        };
+        let options = Independent { extraneous: false, ..Independent::default() };
         assert_eq!(pair.with(&options), ["d/new is missing in the target"]);
     }
 
@@ -847,10 +797,7 @@ mod tests {
         let found = pair.differences();
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].ends_with("12 in the target"), "{found:?}");
-        let options = Independent {
-            owners: false,
-            ..Independent::default()
-        };
+        let options = Independent { owners: false, ..Independent::default() };
         assert_eq!(pair.with(&options), [""; 0]);
     }
 
@@ -862,10 +809,7 @@ mod tests {
         fs::create_dir_all(pair.source().join(".mirror-tmp-2/x")).unwrap();
         assert_eq!(pair.differences(), [""; 0]);
         fs::create_dir(pair.target().join("d/.mirror-history")).unwrap();
-        assert_eq!(
-            pair.differences(),
-            ["d/.mirror-history is only in the target"]
-        );
+        assert_eq!(pair.differences(), ["d/.mirror-history is only in the target"]);
     }
 
     #[test]
@@ -879,16 +823,9 @@ mod tests {
         fs::write(pair.source().join("z.keep"), "").unwrap();
         pair.level();
         let check = |filter: &Filter| {
-            pair.with(&Independent {
-                filter: Some(filter),
-                ..Independent::default()
-            })
+            pair.with(&Independent { filter: Some(filter), ..Independent::default() })
         };
-        let filter = Filter::builder()
-            .exclude("*.keep")
-            .protect("/up")
-            .build()
-            .unwrap();
+        let filter = Filter::builder().exclude("*.keep").protect("/up").build().unwrap();
         assert_eq!(check(&filter), ["old/in/y is only in the target"]);
         let filter = Filter::builder()
             .exclude("*.keep")
@@ -923,20 +860,12 @@ mod tests {
             println!("skipped: root reads everything");
             return;
         }
+        assert!(found.contains(&"extra is only in the target".into()), "{found:?}");
         assert!(
-            found.contains(&"extra is only in the target".into()),
+            found.iter().any(|line| line.starts_with("d cannot be read in the source: ")),
             "{found:?}"
         );
-        assert!(
-            found
-                .iter()
-                .any(|line| line.starts_with("d cannot be read in the source: ")),
-            "{found:?}"
-        );
-        assert!(
-            !found.iter().any(|line| line.starts_with("d/")),
-            "{found:?}"
-        );
+        assert!(!found.iter().any(|line| line.starts_with("d/")), "{found:?}");
     }
 
     #[test]
@@ -945,9 +874,7 @@ mod tests {
         let file = tree.path().join("f");
         fs::write(&file, "").unwrap();
         let check = |source: &Path| {
-            verify_independently(source, tree.path(), &Independent::default())
-                .unwrap_err()
-                .kind()
+            verify_independently(source, tree.path(), &Independent::default()).unwrap_err().kind()
         };
         assert_eq!(check(&tree.path().join("none")), io::ErrorKind::NotFound);
         assert_eq!(check(&file), io::ErrorKind::NotADirectory);

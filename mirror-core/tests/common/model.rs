@@ -9,10 +9,7 @@ use mirror_core::{
 };
 
 /// When the model writes; no tree of a test has such a time.
-const NOW: Timestamp = Timestamp {
-    seconds: 1 << 40,
-    nanos: 0,
-};
+const NOW: Timestamp = Timestamp { seconds: 1 << 40, nanos: 0 };
 
 type Entries = BTreeMap<RelPath, Entry>;
 
@@ -71,9 +68,8 @@ impl Model {
             let mut entry = entry.clone();
             let inode = entry.identity.inode;
             if !entry.kind.is_directory() {
-                let others = outside
-                    .get(&inode)
-                    .map_or(0, |all| all.saturating_sub(inside[&inode]));
+                let others =
+                    outside.get(&inode).map_or(0, |all| all.saturating_sub(inside[&inode]));
                 entry.identity.links = names[&inode] + others;
             }
             tree.insert(path.clone(), entry);
@@ -140,14 +136,8 @@ impl Model {
     }
 
     fn fails(&self, side: Side, op: &Op, why: &str) -> ! {
-        let shown: Vec<String> = self.now[side as usize]
-            .keys()
-            .map(ToString::to_string)
-            .collect();
-        panic!(
-            "{why}: on {side:?} {op:?}\nthere is now: {}",
-            shown.join(" ")
-        );
+        let shown: Vec<String> = self.now[side as usize].keys().map(ToString::to_string).collect();
+        panic!("{why}: on {side:?} {op:?}\nthere is now: {}", shown.join(" "));
     }
 
     /// What stands at a path, which has to be as expected.
@@ -159,14 +149,7 @@ impl Model {
                 entry.kind.is_directory()
                     && (*device, *inode) == (entry.identity.device, entry.identity.inode)
             }
-            (
-                Expected::Version {
-                    identity,
-                    size,
-                    mtime,
-                },
-                Some(entry),
-            ) => {
+            (Expected::Version { identity, size, mtime }, Some(entry)) => {
                 let ours = self.ours[side as usize].contains(&identity.inode);
                 identity.is_same_inode(&entry.identity)
                     && *size == entry.kind.size()
@@ -176,11 +159,7 @@ impl Model {
             _ => false,
         };
         if !matches {
-            self.fails(
-                side,
-                op,
-                &format!("{path} is not as expected but {standing:?}"),
-            );
+            self.fails(side, op, &format!("{path} is not as expected but {standing:?}"));
         }
         standing.cloned()
     }
@@ -195,12 +174,7 @@ impl Model {
 
     fn fresh(&mut self) -> Identity {
         self.next_inode += 1;
-        Identity {
-            device: 1,
-            inode: self.next_inode,
-            ctime: NOW,
-            links: 1,
-        }
+        Identity { device: 1, inode: self.next_inode, ctime: NOW, links: 1 }
     }
 
     fn make(
@@ -239,14 +213,7 @@ impl Model {
     fn move_files<'s>(&mut self, side: Side, steps: impl Iterator<Item = &'s Step>) {
         let mut moving = Vec::new();
         for step in steps {
-            let Op::MoveFile {
-                from,
-                to,
-                expected,
-                replaces,
-                ..
-            } = &step.op
-            else {
+            let Op::MoveFile { from, to, expected, replaces, .. } = &step.op else {
                 continue;
             };
             let entry = self.expect(side, from, expected, &step.op).unwrap();
@@ -261,21 +228,11 @@ impl Model {
         }
         let mut taken = HashSet::new();
         for (step, mut entry) in moving {
-            let Op::MoveFile {
-                from,
-                to,
-                keeps_old_name,
-                meta,
-                ..
-            } = &step.op
-            else {
+            let Op::MoveFile { from, to, keeps_old_name, meta, .. } = &step.op else {
                 continue;
             };
             if let Some(meta) = meta {
-                assert!(
-                    !keeps_old_name,
-                    "the old name would change with the new one"
-                );
+                assert!(!keeps_old_name, "the old name would change with the new one");
                 entry.meta = meta.clone();
             }
             assert!(taken.insert(to.clone()), "two files move to {to}");
@@ -303,12 +260,7 @@ impl Model {
                 self.expect(side, path, &Expected::Absent, op);
                 self.make(side, path, Kind::Directory, meta, None);
             }
-            Op::ReplaceWithDirectory {
-                path,
-                meta,
-                expected,
-                keep_old,
-            } => {
+            Op::ReplaceWithDirectory { path, meta, expected, keep_old } => {
                 self.parent_stands(side, path, op);
                 let old = self.expect(side, path, expected, op);
                 if old.as_ref().is_none_or(|old| old.kind.is_directory()) {
@@ -343,14 +295,7 @@ impl Model {
                 }
             }
             Op::MoveFile { .. } => unreachable!("moves happen at once"),
-            Op::Put {
-                path,
-                kind,
-                meta,
-                source,
-                expected,
-                keep_old,
-            } => {
+            Op::Put { path, kind, meta, source, expected, keep_old } => {
                 self.parent_stands(side, path, op);
                 let old = self.expect(side, path, expected, op);
                 if old.as_ref().is_some_and(|old| old.kind.is_directory()) || kind.is_directory() {
@@ -363,11 +308,7 @@ impl Model {
                 self.keep(*keep_old, old);
                 self.make(side, path, kind.clone(), meta, source.digest);
             }
-            Op::SetMeta {
-                path,
-                meta,
-                expected,
-            } => {
+            Op::SetMeta { path, meta, expected } => {
                 let old = self.expect(side, path, expected, op).unwrap();
                 self.set_meta(side, &old, meta);
             }
@@ -375,11 +316,7 @@ impl Model {
                 Some(entry) if entry.kind.is_directory() => self.set_meta(side, &entry, meta),
                 _ => self.fails(side, op, "there is no directory"),
             },
-            Op::Link {
-                leader,
-                members,
-                keep_old,
-            } => {
+            Op::Link { leader, members, keep_old } => {
                 let Some(entry) = self.now[side as usize].get(leader).cloned() else {
                     self.fails(side, op, "there is no leader");
                 };
@@ -393,11 +330,7 @@ impl Model {
                     self.link(side, &entry, member);
                 }
             }
-            Op::Remove {
-                path,
-                expected,
-                keep_old,
-            } => {
+            Op::Remove { path, expected, keep_old } => {
                 self.parent_stands(side, path, op);
                 let old = self.expect(side, path, expected, op);
                 if old.as_ref().is_none_or(|old| old.kind.is_directory())
@@ -409,14 +342,7 @@ impl Model {
                 self.keep(*keep_old, old);
                 self.now[side as usize].remove(path);
             }
-            Op::ReplaceDirectory {
-                path,
-                kind,
-                meta,
-                source,
-                expected,
-                leader,
-            } => {
+            Op::ReplaceDirectory { path, kind, meta, source, expected, leader } => {
                 self.parent_stands(side, path, op);
                 self.expect(side, path, expected, op);
                 if !self.is_empty(side, path) {
@@ -480,15 +406,9 @@ pub fn essence(entry: &Entry) -> (Kind, Meta, Option<Digest>) {
 fn groups(tree: &Tree) -> BTreeSet<BTreeSet<RelPath>> {
     let mut groups: HashMap<u64, BTreeSet<RelPath>> = HashMap::new();
     for (path, entry) in tree.iter().filter(|(_, entry)| !entry.kind.is_directory()) {
-        groups
-            .entry(entry.identity.inode)
-            .or_default()
-            .insert(path.clone());
+        groups.entry(entry.identity.inode).or_default().insert(path.clone());
     }
-    groups
-        .into_values()
-        .filter(|group| group.len() > 1)
-        .collect()
+    groups.into_values().filter(|group| group.len() > 1).collect()
 }
 
 /// How two trees differ, one line for each path; empty when they are equal, hard links included.
@@ -499,11 +419,7 @@ pub fn differences(a: &Tree, b: &Tree) -> Vec<String> {
     for path in paths {
         let (a, b) = (a_entries.get(path), b_entries.get(path));
         if a.map(essence) != b.map(essence) {
-            differences.push(format!(
-                "{path}: {:?} and {:?}",
-                a.map(essence),
-                b.map(essence)
-            ));
+            differences.push(format!("{path}: {:?} and {:?}", a.map(essence), b.map(essence)));
         }
     }
     if groups(a) != groups(b) {

@@ -123,13 +123,7 @@ fn parse(token: &str) -> Token<'_> {
         (path, Kind::File { size }, content)
     } else if let Some((path, target)) = what.split_once("->") {
         let target_bytes = Bytes(target.as_bytes().into());
-        (
-            path,
-            Kind::Symlink {
-                target: target_bytes,
-            },
-            target,
-        )
+        (path, Kind::Symlink { target: target_bytes }, target)
     } else if let Some(path) = what.strip_suffix('|') {
         (path, Kind::Fifo, "")
     } else if let Some(path) = what.strip_suffix('!') {
@@ -139,12 +133,7 @@ fn parse(token: &str) -> Token<'_> {
     } else {
         panic!("what is {token}?")
     };
-    Token {
-        path,
-        kind,
-        content,
-        suffixes,
-    }
+    Token { path, kind, content, suffixes }
 }
 
 fn entry(token: &Token<'_>) -> Entry {
@@ -169,12 +158,7 @@ fn entry(token: &Token<'_>) -> Entry {
         let number = || -> u64 { value.parse().unwrap_or_else(|_| panic!("{suffix}{value}")) };
         match suffix {
             '#' => entry.identity.inode = number(),
-            '@' => {
-                entry.meta.mtime = Timestamp {
-                    seconds: number() as i64,
-                    nanos: 0,
-                }
-            }
+            '@' => entry.meta.mtime = Timestamp { seconds: number() as i64, nanos: 0 },
             '%' => entry.meta.mode = u32::from_str_radix(value, 8).unwrap(),
             '*' => entry.identity.links = number() as u32,
             '^' => {

@@ -42,10 +42,7 @@ impl Decider<'_, '_> {
             self.keep(&path, side.other());
             self.touch(side, &path);
             let meta = self.rules.onto(side).meta(&entry.meta);
-            let op = Op::MakeDirectory {
-                path: path.clone(),
-                meta: meta.clone(),
-            };
+            let op = Op::MakeDirectory { path: path.clone(), meta: meta.clone() };
             self.step(side, op)?;
             self.need(side, 4096, 1);
             self.settle_later(side, &path, meta, false);
@@ -63,10 +60,7 @@ impl Decider<'_, '_> {
         let mut path = path.clone();
         loop {
             if let Some(pending) = self.pending.get_mut(&path)
-                && pending
-                    .removal
-                    .as_ref()
-                    .is_some_and(|(_, from, _)| *from == side)
+                && pending.removal.as_ref().is_some_and(|(_, from, _)| *from == side)
             {
                 pending.kept = true;
             }
@@ -83,14 +77,8 @@ impl Decider<'_, '_> {
             return;
         }
         if let Some((inside, a, b)) = self.inside.as_ref().filter(|(p, ..)| p == directory) {
-            let entries = Pair {
-                a: Some(a.clone()),
-                b: Some(b.clone()),
-            };
-            let pending = Pending {
-                entries,
-                ..Pending::default()
-            };
+            let entries = Pair { a: Some(a.clone()), b: Some(b.clone()) };
+            let pending = Pending { entries, ..Pending::default() };
             self.pending.insert(inside.clone(), pending);
         }
     }
@@ -155,11 +143,7 @@ impl Decider<'_, '_> {
         let through: Vec<RelPath> = match next {
             Some(next) => {
                 let before = self.pending.range(..next.clone());
-                before
-                    .map(|(path, _)| path)
-                    .filter(|path| !next.is_within(path))
-                    .cloned()
-                    .collect()
+                before.map(|(path, _)| path).filter(|path| !next.is_within(path)).cloned().collect()
             }
             None => self.pending.keys().cloned().collect(),
         };
@@ -181,11 +165,7 @@ impl Decider<'_, '_> {
             }
             for side in [Side::A, Side::B] {
                 if let Some((id, meta, differs)) = pending.settle.on(side).clone() {
-                    let op = Op::Settle {
-                        path: path.clone(),
-                        meta,
-                        differs,
-                    };
+                    let op = Op::Settle { path: path.clone(), meta, differs };
                     self.plan.push(id, side, op).map_err(Error::Spool)?;
                 }
             }

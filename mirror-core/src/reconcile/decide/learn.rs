@@ -13,14 +13,8 @@ impl Decider<'_, '_> {
         if !self.rules.remember {
             return Ok(());
         }
-        let item = LedgerItem {
-            path,
-            record: None,
-            target: Side::B,
-            done,
-            content: None,
-            requires: None,
-        };
+        let item =
+            LedgerItem { path, record: None, target: Side::B, done, content: None, requires: None };
         self.note(&item)
     }
 
@@ -57,16 +51,12 @@ impl Decider<'_, '_> {
             self.moving.insert(from.clone(), id);
         }
         let before = self.moving.range(..=from.clone()).next_back();
-        before
-            .filter(|(top, _)| from.is_within(top))
-            .map(|(_, id)| *id)
+        before.filter(|(top, _)| from.is_within(top)).map(|(_, id)| *id)
     }
 
     pub(super) fn moved_with(&self, path: &RelPath) -> Option<u32> {
         let before = self.moved_directories.range(..=path.clone()).next_back();
-        before
-            .filter(|(top, _)| path.is_within(top))
-            .map(|(_, id)| *id)
+        before.filter(|(top, _)| path.is_within(top)).map(|(_, id)| *id)
     }
 
     /// What to remember of a path: the source's entry, and the target's as it is or as the step
@@ -103,13 +93,6 @@ impl Decider<'_, '_> {
                 identity,
             })
         });
-        LedgerItem {
-            path: diff.path.clone(),
-            record,
-            target,
-            done,
-            content,
-            requires: None,
-        }
+        LedgerItem { path: diff.path.clone(), record, target, done, content, requires: None }
     }
 }
