@@ -275,10 +275,10 @@ impl<T: OfDirectory + 'static, E: 'static, I: Iterator<Item = Result<T, E>>> InO
 
     /// The directory that comes next, if any.
     pub(crate) fn next_directory(&mut self) -> Result<Option<&RelPath>, E> {
-        if matches!(self.items.peek(), Some(Err(_))) {
-            if let Some(Err(error)) = self.items.next() {
-                return Err(error);
-            }
+        if matches!(self.items.peek(), Some(Err(_)))
+            && let Some(Err(error)) = self.items.next()
+        {
+            return Err(error);
         }
         Ok(match self.items.peek() {
             Some(Ok(item)) => Some(item.directory()),

@@ -2,8 +2,8 @@
 //!
 //! The trees are compared directory by directory ([`compare`]); directories that were renamed are
 //! recognised ([`relocate`]); where only reading tells whether two files are equal, the caller
-//! reads; then files that moved ([`moves`]) and names of one inode ([`links`]) are found and each
-//! path is decided: what the policy makes of it by itself ([`choose`]), in which steps
+//! reads; then files that moved ([`moves`]) and names of one inode ([`ties`], [`links`]) are found
+//! and each path is decided: what the policy makes of it by itself ([`choose`]), in which steps
 //! ([`decide`]), and what the base learns from them ([`ledger`]).
 
 pub(crate) mod choose;

@@ -1,6 +1,8 @@
 //! Planning costs what the trees hold, whatever they hold: inputs that a careless search takes
 //! minutes for. What is quadratic would have to look ten thousand million times here.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;

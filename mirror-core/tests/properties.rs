@@ -1,6 +1,8 @@
 //! What holds for every pair of trees, every base and every policy: a plan can be carried out step
 //! by step, makes the trees what they shall be, loses nothing, and leaves nothing to do.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::{BTreeMap, HashSet};
@@ -161,8 +163,8 @@ impl Disk {
                 self.change(to, |_| {});
             }
             Edit::Link(from, to) => {
-                let Some(entry) = self.entries.get(from).filter(|e| e.kind.is_file()).cloned()
-                else {
+                let found = self.entries.get(from);
+                let Some(entry) = found.filter(|entry| !entry.kind.is_directory()).cloned() else {
                     return;
                 };
                 if from == to || from.is_within(to) || !self.clear(to) {
@@ -298,8 +300,24 @@ fn carried_out(case: &Case, plan: &Plan, filter: &Filter) -> Model {
     result.unwrap_or_else(|_| panic!("{}", explain(case, plan)))
 }
 
-fn after(case: &Case, model: &Model) -> Case {
-    Case { base: case.base.clone(), a: model.tree(Side::A), b: model.tree(Side::B) }
+/// What is there when the plan is carried out. The base moves along with directories, as what is
+/// remembered does.
+fn after(case: &Case, plan: &Plan, model: &Model) -> Case {
+    let mut base = case.base.clone();
+    for step in plan.steps().map(Result::unwrap) {
+        if let (Op::MoveDirectory { from, to, .. }, Some(base)) = (&step.op, &mut base) {
+            let inside = base.iter().filter(|(path, _)| path.is_within(from));
+            let inside: Vec<(RelPath, Entry)> =
+                inside.map(|(p, e)| (p.clone(), e.clone())).collect();
+            base.remove(from);
+            for (old, entry) in inside {
+                let rest = &old.as_bytes()[from.as_bytes().len()..];
+                let new = RelPath::new(&[to.as_bytes(), rest].concat()).unwrap();
+                base.insert(new, entry);
+            }
+        }
+    }
+    Case { base, a: model.tree(Side::A), b: model.tree(Side::B) }
 }
 
 fn config() -> ProptestConfig {
@@ -319,7 +337,7 @@ proptest! {
         let (policy, filter) = (Policy::mirror(), Filter::default());
         let first = plan(&case, &policy, &filter);
         let model = carried_out(&case, &first, &filter);
-        let result = after(&case, &model);
+        let result = after(&case, &first, &model);
         let differ = differences(&result.a, &result.b);
         prop_assert!(differ.is_empty(), "{differ:#?}\n{}", explain(&case, &first));
         prop_assert!(differences(&case.a, &result.a).is_empty());
@@ -334,7 +352,7 @@ proptest! {
         let filter = Filter::default();
         let first = plan(&case, &policy, &filter);
         let model = carried_out(&case, &first, &filter);
-        let result = after(&case, &model);
+        let result = after(&case, &first, &model);
         for (path, entry) in case.b.iter() {
             let becomes = result.b.get(path).map(essence);
             let replaced = case.a.get(path).is_some() || entry.kind.is_directory();
@@ -361,7 +379,7 @@ proptest! {
         let filter = Filter::default();
         let first = plan(&case, &policy, &filter);
         let model = carried_out(&case, &first, &filter);
-        let result = after(&case, &model);
+        let result = after(&case, &first, &model);
         let open = first.conflicts().iter().any(|conflict| conflict.winner.is_none());
         if !open {
             let differ = differences(&result.a, &result.b);
@@ -411,7 +429,7 @@ proptest! {
         }
         let first = plan(&case, &policy, &filter);
         let model = carried_out(&case, &first, &filter);
-        let mut result = after(&case, &model);
+        let mut result = after(&case, &first, &model);
         if let Some(directory) = &unreadable {
             let (before, now) = match unreadable_on {
                 Side::A => (&case.b, &result.b),

@@ -497,8 +497,8 @@ mod tests {
         let manifest = folder.open().unwrap();
         let find = |side, device, inode| manifest.block_of_directory(side, device, inode).unwrap();
         // The root, which the header knows, and `a`, which the root's block knows.
-        assert_eq!(find(Side::A, 64769, 1001).as_ref(), Some(&tree[0]));
-        assert_eq!(find(Side::B, 64770, 5002).as_ref(), Some(&tree[1]));
+        assert_eq!(find(Side::A, 64769, 1001).as_deref(), Some(&tree[0]));
+        assert_eq!(find(Side::B, 64770, 5002).as_deref(), Some(&tree[1]));
         assert_eq!(find(Side::B, 64769, 1001), None);
         assert_eq!(find(Side::A, 64769, 1003), None);
     }
@@ -537,7 +537,7 @@ mod tests {
         tree[0].records.retain(|record| !record.kind.is_directory());
         folder.write(&tree);
         let manifest = folder.open().unwrap();
-        assert_eq!(manifest.block(&tree[1].directory).unwrap().as_ref(), Some(&tree[1]));
+        assert_eq!(manifest.block(&tree[1].directory).unwrap().as_deref(), Some(&tree[1]));
         assert_eq!(manifest.block_of_directory(Side::A, 64769, 1002).unwrap(), None);
     }
 
@@ -639,7 +639,7 @@ mod tests {
         assert!(folder.path().metadata().unwrap().len() > BUFFER as u64);
         let manifest = folder.open().unwrap();
         assert_eq!(all(&manifest), tree);
-        assert!(manifest.block(&tree[1].directory).unwrap().as_ref() == Some(&tree[1]));
+        assert!(manifest.block(&tree[1].directory).unwrap().as_deref() == Some(&tree[1]));
     }
 
     #[test]
@@ -674,13 +674,13 @@ mod tests {
             prop_assert_eq!(&all(&manifest), &tree);
             for block in &tree {
                 let found = manifest.block(&block.directory).unwrap();
-                prop_assert_eq!(found.as_ref(), Some(block));
+                prop_assert_eq!(found.as_deref(), Some(block));
                 for record in block.records.iter().filter(|record| record.kind.is_directory()) {
                     let path = block.directory.join(&record.name).unwrap();
                     let expected = tree.iter().find(|block| block.directory == path);
                     let Identity { device, inode, .. } = record.identity[0].unwrap();
                     let found = manifest.block_of_directory(Side::A, device, inode).unwrap();
-                    prop_assert_eq!(found.as_ref(), expected);
+                    prop_assert_eq!(found.as_deref(), expected);
                 }
             }
             let nowhere = RelPath::new(b"no/such/directory").unwrap();

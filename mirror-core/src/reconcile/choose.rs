@@ -205,10 +205,10 @@ fn by_itself(diff: &Diff, rules: &Rules<'_>) -> Choice {
 }
 
 fn both_ways(diff: &Diff, rules: &Rules<'_>) -> Choice {
-    if let (Some(a), Some(b)) = (&diff.a, &diff.b) {
-        if differ_in_mtime_alone(diff, a, b, rules) {
-            return later_mtime(diff, a, b, rules);
-        }
+    if let (Some(a), Some(b)) = (&diff.a, &diff.b)
+        && differ_in_mtime_alone(diff, a, b, rules)
+    {
+        return later_mtime(diff, a, b, rules);
     }
     let Some(record) = &diff.base else {
         // Without an ancestor nothing is deleted and nothing is overwritten.
@@ -222,6 +222,7 @@ fn both_ways(diff: &Diff, rules: &Rules<'_>) -> Choice {
         };
     };
     let changed = |side: Side| diff.on(side).is_some_and(|e| has_changed(e, record, side, rules));
+    let is_version = |entry, side| is_known(Some(entry), Some(record), side);
     match (&diff.a, &diff.b) {
         (Some(_), None) if changed(Side::A) => conflict(diff, ConflictKind::DeletedOnB, rules),
         (None, Some(_)) if changed(Side::B) => conflict(diff, ConflictKind::DeletedOnA, rules),
@@ -239,6 +240,14 @@ fn both_ways(diff: &Diff, rules: &Rules<'_>) -> Choice {
                     (true, false) => Choice::Onto(Side::A),
                     _ => Choice::Onto(Side::B),
                 }
+            }
+            // They differ, and what a side's entry is says nothing: the one that is another
+            // version than the base remembers has changed.
+            (false, false) if is_version(b, Side::B) && !is_version(a, Side::A) => {
+                Choice::Onto(Side::B)
+            }
+            (false, false) if is_version(a, Side::A) && !is_version(b, Side::B) => {
+                Choice::Onto(Side::A)
             }
             _ => conflict(diff, ConflictKind::BothChanged, rules),
         },

@@ -80,7 +80,7 @@ impl Diff {
 pub(crate) enum Item {
     /// The directory that the following items are in, where both sides have it alike. Changing
     /// something in it changes its mtime, which then has to be set again.
-    Inside { path: RelPath, a: Entry, b: Entry },
+    Inside { path: RelPath, entries: Box<(Entry, Entry)> },
     /// A path to decide on.
     Diff(Box<Diff>),
     /// A directory on one side that holds something which stays, so that it has to stay too.
@@ -237,7 +237,8 @@ impl Comparison<'_, '_> {
             if let Some(item) = self.judge(path, a, b, record, other_mount) {
                 if let Some((a, b)) = inside.take() {
                     let path = directory.clone();
-                    (self.sink)(Item::Inside { path, a, b })?;
+                    let entries = Box::new((a, b));
+                    (self.sink)(Item::Inside { path, entries })?;
                 }
                 (self.sink)(item)?;
             }

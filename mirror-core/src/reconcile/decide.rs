@@ -3,9 +3,14 @@
 //! Directories are settled when everything in them is through: one that is to be deleted may turn
 //! out to hold something that stays, and one in which something changes gets its mtime back last.
 
+mod directories;
+mod learn;
+
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+
+use directories::Pending;
 
 use super::choose::{Choice, Chooser, Contested};
 use super::compare::{Content, Diff, Item, Tally};
@@ -13,27 +18,12 @@ use super::ledger::{Ledger, LedgerItem};
 use super::links::{self, Links, Role};
 use super::moves::{self, Moves, Reader};
 use super::{Rules, problem};
-use crate::entry::{Entry, Meta, Side};
+use crate::entry::{Entry, Side};
 use crate::error::Error;
 use crate::listing::Pair;
-use crate::manifest::Record;
 use crate::path::RelPath;
 use crate::plan::{Conflict, ConflictKind, Expected, Op, Plan};
 use crate::spool::Spool;
-
-/// A directory whose listing may still come.
-#[derive(Debug, Default)]
-struct Pending {
-    entries: Pair<Option<Entry>>,
-    /// What removes or replaces it when it has become empty.
-    removal: Option<(u32, Side, Op)>,
-    /// The inode of which what replaces it becomes a name.
-    group: Option<usize>,
-    /// Whether something in it stays.
-    kept: bool,
-    /// What sets its metadata when everything in it is done.
-    settle: Pair<Option<(u32, Meta, bool)>>,
-}
 
 /// Turns the compared items into a plan and what the base learns from it.
 pub(crate) fn decide(
@@ -64,6 +54,7 @@ pub(crate) fn decide(
         pending: BTreeMap::new(),
         inside: None,
         chooser: Chooser::new(rules, &contested),
+        moving: BTreeMap::new(),
         moved_directories: BTreeMap::new(),
         replaced_bytes: [0, 0],
     };
@@ -85,6 +76,8 @@ struct Decider<'a, 'r> {
     /// The directory that the current items are in, where both sides have it alike.
     inside: Option<(RelPath, Entry, Entry)>,
     chooser: Chooser<'a, 'r>,
+    /// The steps that move directories, by where they are and where they will be.
+    moving: BTreeMap<RelPath, u32>,
     moved_directories: BTreeMap<RelPath, u32>,
     replaced_bytes: [u64; 2],
 }
@@ -96,7 +89,10 @@ impl Decider<'_, '_> {
     fn item(&mut self, item: Item) -> Result<(), Error> {
         self.flush(Some(&item.listed_in()))?;
         match item {
-            Item::Inside { path, a, b } => self.inside = Some((path, a, b)),
+            Item::Inside { path, entries } => {
+                let (a, b) = *entries;
+                self.inside = Some((path, a, b));
+            }
             Item::Holds { path, side } => self.keep(&path, side),
             Item::Litter { path, side } => {
                 if self.rules.targets().contains(&side) {
@@ -108,7 +104,8 @@ impl Decider<'_, '_> {
                 if is_top {
                     self.touch(target, &path);
                 }
-                self.forget(path, None)?;
+                let id = self.move_with(&path, is_top);
+                self.forget(path, id)?;
             }
             Item::Diff(diff) => self.diff(*diff)?,
         }
@@ -165,9 +162,12 @@ impl Decider<'_, '_> {
             to: diff.path.clone(),
             expected: Expected::of(entry),
         };
-        let id = self.step(side, op)?;
+        let id = self.move_with(&relocated.from, true);
+        if let Some(id) = id {
+            self.plan.push(id, side, op).map_err(Error::Spool)?;
+            self.moved_directories.insert(diff.path.clone(), id);
+        }
         self.touch(side, &diff.path);
-        self.moved_directories.insert(diff.path.clone(), id);
         Ok(())
     }
 
@@ -179,7 +179,21 @@ impl Decider<'_, '_> {
                 self.keep(&diff.path, side);
             }
         }
-        Ok(())
+        match &diff.base {
+            // Its ancestor goes with the directory it is in, or it would be one of nothing.
+            Some(record) if diff.relocated.is_some() && self.rules.remember => {
+                let item = LedgerItem {
+                    path: diff.path.clone(),
+                    record: Some(Box::new(record.clone())),
+                    target: Side::B,
+                    done: None,
+                    content: None,
+                    requires: self.moved_with(&diff.path),
+                };
+                self.note(&item)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Both sides are equal: there is nothing to do but to remember it, and perhaps to link it.
@@ -274,36 +288,6 @@ impl Decider<'_, '_> {
         self.bring(side, diff, wanted, Expected::Absent, false)
     }
 
-    /// Makes directories that `side` lacks above `path` because the other side's were to be
-    /// deleted, or to stay alone: now they stay on both.
-    fn make_parents(&mut self, side: Side, path: &RelPath) -> Result<(), Error> {
-        let mut missing = Vec::new();
-        let mut parent = path.parent();
-        while let Some(pending) = self.pending.get(&parent) {
-            let lacking = pending.entries.on(side).is_none() && pending.settle.on(side).is_none();
-            match pending.entries.on(side.other()) {
-                Some(entry) if lacking => missing.push((parent.clone(), entry.clone())),
-                _ => break,
-            }
-            parent = parent.parent();
-        }
-        for (path, entry) in missing.into_iter().rev() {
-            self.keep(&path, side.other());
-            self.touch(side, &path);
-            let meta = self.rules.onto(side).meta(&entry.meta);
-            let op = Op::MakeDirectory { path: path.clone(), meta: meta.clone() };
-            self.step(side, op)?;
-            self.need(side, 4096, 1);
-            self.settle_later(side, &path, meta, false);
-            // Something in it may have been deleted before it turned out to stay.
-            self.settle_later(side.other(), &path, entry.meta, false);
-            if let Some(pending) = self.pending.get_mut(&path) {
-                pending.removal = None;
-            }
-        }
-        Ok(())
-    }
-
     fn update(
         &mut self,
         side: Side,
@@ -340,7 +324,7 @@ impl Decider<'_, '_> {
                 let id = self.plan.reserve();
                 let links = &self.links.on(side);
                 let group = links.roles.get(&diff.path).map(|role| role.group());
-                if group.is_none_or(|group| links.groups[group].leader.is_none()) {
+                if group.is_none_or(|group| links.groups[group].stands.is_none()) {
                     self.copies(side, wanted, false);
                 }
                 if let Some(pending) = self.pending.get_mut(&diff.path) {
@@ -447,129 +431,6 @@ impl Decider<'_, '_> {
         self.forget(diff.path.clone(), Some(id))
     }
 
-    /// Marks a path and all above it as holding something that stays on `side`.
-    fn keep(&mut self, path: &RelPath, side: Side) {
-        let mut path = path.clone();
-        loop {
-            if let Some(pending) = self.pending.get_mut(&path) {
-                if pending.removal.as_ref().is_some_and(|(_, from, _)| *from == side) {
-                    pending.kept = true;
-                }
-            }
-            if path.is_root() {
-                return;
-            }
-            path = path.parent();
-        }
-    }
-
-    /// Keeps the directory that the current items are in until all that is in it is through.
-    fn hold(&mut self, directory: &RelPath) {
-        if self.pending.contains_key(directory) {
-            return;
-        }
-        if let Some((inside, a, b)) = self.inside.as_ref().filter(|(p, ..)| p == directory) {
-            let entries = Pair { a: Some(a.clone()), b: Some(b.clone()) };
-            let pending = Pending { entries, ..Pending::default() };
-            self.pending.insert(inside.clone(), pending);
-        }
-    }
-
-    /// Notes that something changes in the directory that holds `path`.
-    fn touch(&mut self, side: Side, path: &RelPath) {
-        let parent = path.parent();
-        self.hold(&parent);
-        let Some(pending) = self.pending.get(&parent) else {
-            return;
-        };
-        if pending.settle.on(side).is_some() || pending.removal.is_some() {
-            return;
-        }
-        let (Some(here), wanted) = (pending.entries.on(side), pending.entries.on(side.other()))
-        else {
-            return;
-        };
-        // Were it to become what the other side is, that would have been noted by now.
-        let meta = here.meta.clone();
-        let diff = Diff {
-            path: parent.clone(),
-            a: pending.entries.a.clone(),
-            b: pending.entries.b.clone(),
-            base: None,
-            content: Content::Same(None),
-            protected: false,
-            relocated: None,
-        };
-        let both = wanted.is_some();
-        let done = self.settle_later(side, &parent, meta, false);
-        if both && self.rules.remember {
-            let item = self.ledger_item(&diff, side, Some(done), None);
-            if parent.is_root() {
-                self.ledger.root = Some(item);
-            } else if let Some(key) = parent.split() {
-                self.ledger.touched.insert(key, item);
-            }
-        }
-    }
-
-    /// Sets a directory's metadata when everything in it is done.
-    fn settle_later(&mut self, side: Side, path: &RelPath, meta: Meta, differs: bool) -> u32 {
-        let pending = self.pending.entry(path.clone()).or_default();
-        if let Some((id, _, already)) = pending.settle.on_mut(side) {
-            *already |= differs;
-            return *id;
-        }
-        let id = self.plan.reserve();
-        *pending.settle.on_mut(side) = Some((id, meta, differs));
-        id
-    }
-
-    /// Finishes the directories that no item after `next` can be in.
-    fn flush(&mut self, next: Option<&RelPath>) -> Result<(), Error> {
-        let through: Vec<RelPath> = match next {
-            Some(next) => {
-                let before = self.pending.range(..next.clone());
-                before.map(|(path, _)| path).filter(|path| !next.is_within(path)).cloned().collect()
-            }
-            None => self.pending.keys().cloned().collect(),
-        };
-        for path in through.into_iter().rev() {
-            let Some(pending) = self.pending.remove(&path) else {
-                continue;
-            };
-            if let Some((id, side, mut op)) = pending.removal {
-                if !pending.kept {
-                    self.link_in_place(side, pending.group, &mut op);
-                    self.touch(side, &path);
-                    self.plan.push(id, side, op).map_err(Error::Spool)?;
-                } else if matches!(op, Op::ReplaceDirectory { .. }) {
-                    let why = "the directory holds entries that are kept, so that it cannot be replaced; skipped";
-                    self.plan.problems.push(problem(&path, why));
-                } else {
-                    self.plan.summary.skipped += 1;
-                }
-            }
-            for side in [Side::A, Side::B] {
-                if let Some((id, meta, differs)) = pending.settle.on(side).clone() {
-                    let op = Op::Settle { path: path.clone(), meta, differs };
-                    self.plan.push(id, side, op).map_err(Error::Spool)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes what replaces a directory another name of its inode, or else the name that others are
-    /// linked to from here on.
-    fn link_in_place(&mut self, side: Side, group: Option<usize>, op: &mut Op) {
-        let (Some(group), Op::ReplaceDirectory { path, leader, .. }) = (group, op) else {
-            return;
-        };
-        let group = &mut self.links.on_mut(side).groups[group];
-        leader.clone_from(&group.leader);
-        group.leader.get_or_insert_with(|| path.clone());
-    }
-
     fn step(&mut self, side: Side, op: Op) -> Result<u32, Error> {
         let id = self.plan.reserve();
         self.plan.push(id, side, op).map_err(Error::Spool)?;
@@ -599,77 +460,5 @@ impl Decider<'_, '_> {
             let bytes = self.replaced_bytes[side as usize];
             self.need(side, bytes.min(BATCH_BYTES), 0);
         }
-    }
-
-    fn forget(&mut self, path: RelPath, done: Option<u32>) -> Result<(), Error> {
-        if !self.rules.remember {
-            return Ok(());
-        }
-        let item =
-            LedgerItem { path, record: None, target: Side::B, done, content: None, requires: None };
-        self.ledger.items.push(&item).map(drop).map_err(Error::Spool)
-    }
-
-    fn remember(
-        &mut self,
-        diff: &Diff,
-        target: Side,
-        done: Option<u32>,
-        content: Option<u32>,
-    ) -> Result<(), Error> {
-        if !self.rules.remember {
-            return Ok(());
-        }
-        let mut item = self.ledger_item(diff, target, done, content);
-        if diff.path.is_root() {
-            self.ledger.root = Some(item);
-            return Ok(());
-        }
-        if diff.relocated.is_some() {
-            item.requires = self.moved_with(&diff.path);
-        }
-        self.ledger.items.push(&item).map(drop).map_err(Error::Spool)
-    }
-
-    fn moved_with(&self, path: &RelPath) -> Option<u32> {
-        let before = self.moved_directories.range(..=path.clone()).next_back();
-        before.filter(|(top, _)| path.is_within(top)).map(|(_, id)| *id)
-    }
-
-    /// What to remember of a path: the source's entry, and the target's as it is or as the step
-    /// `done` leaves it.
-    fn ledger_item(
-        &self,
-        diff: &Diff,
-        target: Side,
-        done: Option<u32>,
-        content: Option<u32>,
-    ) -> LedgerItem {
-        let source = target.other();
-        let record = diff.on(source).map(|wanted| {
-            let here = diff.on(target);
-            let there = self.rules.onto(target).meta(&wanted.meta);
-            let (meta, on_b) = match target {
-                Side::B => (wanted.meta.clone(), there),
-                Side::A => (there, wanted.meta.clone()),
-            };
-            let mut identity = [None, None];
-            identity[source as usize] = Some(wanted.lasting_identity());
-            identity[target as usize] =
-                here.filter(|_| done.is_none()).map(Entry::lasting_identity);
-            let digest = match diff.content {
-                Content::Same(digest) => digest,
-                _ => wanted.digest,
-            };
-            Box::new(Record {
-                name: diff.path.name(),
-                kind: wanted.kind.clone(),
-                meta_on_b: (on_b != meta).then(|| Box::new(on_b)),
-                meta,
-                digest: digest.filter(|_| wanted.kind.is_file()),
-                identity,
-            })
-        });
-        LedgerItem { path: diff.path.clone(), record, target, done, content, requires: None }
     }
 }

@@ -49,6 +49,8 @@ impl Role {
 pub(crate) struct Group {
     /// The name that the others are linked to. None while all of them replace directories.
     pub(crate) leader: Option<RelPath>,
+    /// The name that is left of them when everything but directories is through.
+    pub(crate) stands: Option<RelPath>,
     /// Whether the leader is an old name that goes when the new ones are linked to it.
     pub(crate) leader_goes: bool,
     /// Names that have to be linked to the leader, and what each is now. A name that replaces a
@@ -231,6 +233,10 @@ impl Links {
             };
             self.roles.insert(member.path, role);
         }
+        group.stands = match group.to_link.first() {
+            Some((path, _)) if group.leader_goes => Some(path.clone()),
+            _ => group.leader.clone(),
+        };
         self.groups.push(group);
     }
 }
@@ -281,11 +287,13 @@ impl Vanishing {
     /// The old name of an inode all of whose names on the source are new: they are linked to the
     /// old one before it goes, which copies nothing.
     fn old_name(&self, members: &[Member], rules: &Rules<'_>, target: Side) -> Option<RelPath> {
-        let wanted = &members.first()?.source;
+        let linked_before_it_goes = |member: &&Member| !member.replaces_directory();
+        let wanted = &members.iter().find(linked_before_it_goes)?.source;
         let (path, entry) = self.by_source.get(&inode(wanted))?;
         let onto = rules.onto(target);
-        let same = wanted.digest.is_some()
-            && wanted.digest == entry.digest
+        let content =
+            !wanted.kind.is_file() || (wanted.digest.is_some() && wanted.digest == entry.digest);
+        let same = content
             && wanted.kind == entry.kind
             && onto.is_met(&wanted.kind, &onto.meta(&wanted.meta), &entry.meta);
         let all_go = self.names.get(&inode(entry)) == Some(&entry.identity.links);

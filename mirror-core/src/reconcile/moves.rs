@@ -69,10 +69,10 @@ pub(crate) fn find(
     let mut origins = Origins::default();
     let mut chooser = Chooser::new(rules, contested);
     for item in items.iter() {
-        if let Item::Diff(diff) = item.map_err(Error::Spool)? {
-            if is_origin(&diff, chooser.choose(&diff), target) {
-                origins.add(*diff, target);
-            }
+        if let Item::Diff(diff) = item.map_err(Error::Spool)?
+            && is_origin(&diff, chooser.choose(&diff), target)
+        {
+            origins.add(*diff, target);
         }
     }
     let mut moves = Moves::default();
@@ -243,10 +243,10 @@ fn settle(
     if !doubts.is_empty() {
         let (pairings, doubts): (Vec<_>, Vec<_>) = doubts.into_iter().unzip();
         for (pairing, reading) in pairings.into_iter().zip(read(&doubts)?) {
-            if let [Some(x), Some(y)] = reading {
-                if x == y {
-                    known.push((pairing, x));
-                }
+            if let [Some(x), Some(y)] = reading
+                && x == y
+            {
+                known.push((pairing, x));
             }
         }
     }

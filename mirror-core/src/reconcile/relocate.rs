@@ -12,10 +12,9 @@ use std::sync::Arc;
 
 use super::Rules;
 use super::choose::{Choice, Chooser, Contested};
-use super::compare::{Content, Diff, Item, Relocated, content, is_known};
-use crate::entry::{Entry, Side};
+use super::compare::{Content, Diff, Item, Relocated, content};
+use crate::entry::Side;
 use crate::error::Error;
-use crate::manifest::Record;
 use crate::path::RelPath;
 use crate::policy::{Direction, Extraneous};
 use crate::spool::Spool;
@@ -227,6 +226,8 @@ fn ancestor_in<'m, V>(map: &'m BTreeMap<&RelPath, V>, path: &RelPath) -> Option<
 fn find(items: &Spool<Item>, rules: &Rules<'_>) -> Result<BTreeMap<RelPath, Relocation>, Error> {
     let mut found = BTreeMap::new();
     let contested = Contested::find(items, rules)?;
+    // Old and new places: what one side renamed stays clear of what the other did.
+    let mut taken: BTreeMap<RelPath, ()> = BTreeMap::new();
     for &target in rules.targets() {
         let mut gone: HashMap<(u64, u64), Diff> = HashMap::new();
         let mut come: Vec<((u64, u64), RelPath)> = Vec::new();
@@ -241,25 +242,36 @@ fn find(items: &Spool<Item>, rules: &Rules<'_>) -> Result<BTreeMap<RelPath, Relo
             }
             if let Some(inode) = renamed_away(&diff, target, rules) {
                 gone.insert(inode, *diff);
-            } else if let (Some(entry), None) = (diff.on(target.other()), diff.on(target)) {
-                if entry.kind.is_directory() && choice == Choice::Onto(target) {
-                    come.push(((entry.identity.device, entry.identity.inode), diff.path));
-                }
+            } else if let (Some(entry), None) = (diff.on(target.other()), diff.on(target))
+                && entry.kind.is_directory()
+                && choice == Choice::Onto(target)
+            {
+                come.push(((entry.identity.device, entry.identity.inode), diff.path));
             }
         }
         let pairs = come.into_iter().filter_map(|(inode, to)| gone.remove(&inode).map(|d| (d, to)));
         let mut pairs: Vec<(Diff, RelPath)> = pairs.collect();
         pairs.sort_by(|x, y| x.0.path.cmp(&y.0.path));
+        pairs.retain(|(old, to)| !overlaps(&taken, &old.path) && !overlaps(&taken, to));
         let mut accepted = topmost(pairs);
         examine(items, &mut accepted, target, rules)?;
         for (to, candidate) in accepted {
             if candidate.movable {
                 let Candidate { old, start, .. } = candidate;
+                taken.extend([(old.path.clone(), ()), (to.clone(), ())]);
                 found.insert(to, Relocation { target, old, start });
             }
         }
     }
     Ok(found)
+}
+
+/// Whether a key of `map` lies within `path`, or `path` within a key. No key lies within another.
+fn overlaps<V>(map: &BTreeMap<RelPath, V>, path: &RelPath) -> bool {
+    let below = map.range(path.clone()..).next();
+    let above = map.range(..path.clone()).next_back();
+    below.is_some_and(|(key, _)| key.is_within(path))
+        || above.is_some_and(|(key, _)| path.is_within(key))
 }
 
 struct Candidate {
@@ -280,19 +292,30 @@ fn renamed_away(diff: &Diff, target: Side, rules: &Rules<'_>) -> Option<(u64, u6
         return None;
     }
     let identity = record.identity(target.other())?;
-    goes(diff, entry, record, target, rules).then_some((identity.device, identity.inode))
+    may_move(diff, rules).then_some((identity.device, identity.inode))
 }
 
-/// Whether an entry that only `target` has would be deleted there.
-fn goes(diff: &Diff, entry: &Entry, record: &Record, target: Side, rules: &Rules<'_>) -> bool {
-    match rules.policy.direction {
-        Direction::Mirror => rules.policy.extraneous == Extraneous::Delete && !diff.protected,
-        // In it something may have been changed; a directory itself, only its mtime.
-        Direction::Both => {
-            !diff.protected
-                && (entry.kind.is_directory() || is_known(Some(entry), Some(record), target))
-        }
-    }
+/// Whether an entry that only the target has may go elsewhere. What was changed in it since the
+/// base goes along, and meets what was changed at the new place.
+fn may_move(diff: &Diff, rules: &Rules<'_>) -> bool {
+    let stays =
+        rules.policy.direction == Direction::Mirror && rules.policy.extraneous == Extraneous::Keep;
+    !diff.protected && !stays
+}
+
+/// Whether a filter that lists an entry at its old place would hide it at the new one.
+fn is_excluded_at(
+    to: &RelPath,
+    from: &RelPath,
+    diff: &Diff,
+    target: Side,
+    rules: &Rules<'_>,
+) -> bool {
+    let (Some(entry), false) = (diff.on(target), rules.filter.is_empty()) else {
+        return false;
+    };
+    let path = diff.path.rebase(from, to);
+    path.is_some_and(|path| !rules.filter.admits(&path, entry.kind.is_directory()))
 }
 
 /// Drops pairs that lie within one another: what they hold is found file by file.
@@ -301,17 +324,8 @@ fn topmost(pairs: Vec<(Diff, RelPath)>) -> BTreeMap<RelPath, Candidate> {
     let mut accepted: BTreeMap<RelPath, Candidate> = BTreeMap::new();
     for (old, to) in pairs {
         let from = &old.path;
-        let holds = |paths: &BTreeMap<RelPath, ()>, path: &RelPath| {
-            let below = paths.range(path.clone()..).next();
-            below.is_some_and(|(below, ())| below.is_within(path))
-                || paths
-                    .range(..path.clone())
-                    .next_back()
-                    .is_some_and(|(at, ())| path.is_within(at))
-        };
-        let overlaps = accepted.range(to.clone()..).next().is_some_and(|(p, _)| p.is_within(&to))
-            || accepted.range(..to.clone()).next_back().is_some_and(|(p, _)| to.is_within(p));
-        if !holds(&sources, from) && !overlaps && !to.is_within(from) && !from.is_within(&to) {
+        let nested = to.is_within(from) || from.is_within(&to);
+        if !nested && !overlaps(&sources, from) && !overlaps(&accepted, &to) {
             sources.insert(from.clone(), ());
             accepted.insert(to, Candidate { old, start: None, movable: true });
         }
@@ -320,7 +334,7 @@ fn topmost(pairs: Vec<(Diff, RelPath)>) -> BTreeMap<RelPath, Candidate> {
 }
 
 /// Finds where the entries of each old place begin, and which candidates hold something that
-/// must not move: what is protected, excluded, unreadable or was changed there.
+/// must not move: what is protected, excluded or unreadable.
 fn examine(
     items: &Spool<Item>,
     accepted: &mut BTreeMap<RelPath, Candidate>,
@@ -342,10 +356,10 @@ fn examine(
             return Ok(());
         };
         let item = item.map_err(Error::Spool)?;
-        if let Some(&to) = ancestor_in(&places, item.path()) {
-            if !matches!(item, Item::Diff(_)) {
-                accepted.get_mut(to).expect("places are the keys").movable = false;
-            }
+        if let Some(&to) = ancestor_in(&places, item.path())
+            && !matches!(item, Item::Diff(_))
+        {
+            accepted.get_mut(to).expect("places are the keys").movable = false;
         }
         let Some(&to) = ancestor_in(&sources, item.path()) else {
             continue;
@@ -355,15 +369,9 @@ fn examine(
             Item::Diff(diff) if diff.path == candidate.old.path => {}
             Item::Diff(diff) => {
                 candidate.start.get_or_insert(position);
-                let goes = match (diff.on(target), &diff.base) {
-                    (Some(entry), Some(record)) => goes(diff, entry, record, target, rules),
-                    (Some(_), None) => {
-                        rules.policy.direction == Direction::Mirror && !diff.protected
-                    }
-                    // Gone on both sides: only the base still has it.
-                    (None, _) => true,
-                };
-                candidate.movable &= goes && diff.on(target.other()).is_none();
+                candidate.movable &= may_move(diff, rules)
+                    && diff.on(target.other()).is_none()
+                    && !is_excluded_at(to, &candidate.old.path, diff, target, rules);
             }
             _ => candidate.movable = false,
         }

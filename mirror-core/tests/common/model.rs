@@ -220,10 +220,9 @@ impl Model {
             if !entry.kind.is_file() {
                 self.fails(side, &step.op, "only files move");
             }
-            if let Some(old) = self.expect(side, to, replaces, &step.op) {
-                if old.kind.is_directory() {
-                    self.fails(side, &step.op, "a file cannot replace a directory");
-                }
+            let old = self.expect(side, to, replaces, &step.op);
+            if old.is_some_and(|old| old.kind.is_directory()) {
+                self.fails(side, &step.op, "a file cannot replace a directory");
             }
             moving.push((step, entry));
         }
@@ -406,7 +405,7 @@ pub fn essence(entry: &Entry) -> (Kind, Meta, Option<Digest>) {
 /// Which names share inodes, as sets of paths.
 fn groups(tree: &Tree) -> BTreeSet<BTreeSet<RelPath>> {
     let mut groups: HashMap<u64, BTreeSet<RelPath>> = HashMap::new();
-    for (path, entry) in tree.iter().filter(|(_, entry)| entry.kind.is_file()) {
+    for (path, entry) in tree.iter().filter(|(_, entry)| !entry.kind.is_directory()) {
         groups.entry(entry.identity.inode).or_default().insert(path.clone());
     }
     groups.into_values().filter(|group| group.len() > 1).collect()
