@@ -203,16 +203,15 @@ impl Applier<'_> {
 
     /// Notes that a step could not be done. Some failures end the run.
     fn failed(&self, path: &RelPath, failure: &Failure) {
-        if let Failure::Io(_, error) = failure {
-            if failure.ends_the_run() {
-                let source = error.raw_os_error().map_or_else(
-                    || io::Error::other(error.to_string()),
-                    io::Error::from_raw_os_error,
-                );
-                lock(&self.fatal).get_or_insert(Error::Target { path: path.clone(), source });
-                self.stopped.store(true, Ordering::Relaxed);
-                return;
-            }
+        if let Failure::Io(_, error) = failure
+            && failure.ends_the_run()
+        {
+            let source = error
+                .raw_os_error()
+                .map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error);
+            lock(&self.fatal).get_or_insert(Error::Target { path: path.clone(), source });
+            self.stopped.store(true, Ordering::Relaxed);
+            return;
         }
         self.problem(path, failure.to_string());
         lock(&self.outcomes).skipped += 1;

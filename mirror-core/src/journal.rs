@@ -291,7 +291,10 @@ mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    struct Folder(tempfile::TempDir, State);
+    struct Folder(
+        #[expect(dead_code, reason = "removed when it is dropped")] tempfile::TempDir,
+        State,
+    );
 
     impl Folder {
         fn new() -> Folder {

@@ -20,7 +20,7 @@ use crate::plan::{Conflict, Counts, Plan};
 use crate::policy::{Compare, Direction, Policy};
 use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::read::ContentReader;
-use crate::reconcile::{Content, Item, Ledger, Rules, compare, decide, relocate::relocate};
+use crate::reconcile::{Census, Item, Ledger, Rules, compare, decide, relocate::relocate};
 use crate::remember::Learned;
 use crate::scan::stamping_clock;
 use crate::spool::Spool;
@@ -161,14 +161,15 @@ impl<'a> Mirror<'a> {
         let (items, tally, roots) = self.compare(&rules, &remembered, folder.clone())?;
         let items = relocate(items, &rules, folder.clone())?;
         let reader = self.reader();
-        let items = if holds_doubt(&items)? {
+        let census = Census::of(&items)?;
+        let items = if census.holds_doubt {
             self.observer.event(&Event::Phase(Phase::Comparing));
             reader.settle(items, folder.clone())?
         } else {
             items
         };
         let mut read = |doubts: &[_]| reader.read(doubts);
-        let (plan, ledger) = decide(&items, tally, &rules, &mut read, folder)?;
+        let (plan, ledger) = decide(&items, &census, tally, &rules, &mut read, folder)?;
         let changes = plan.summary().counts.iter().map(total).sum();
         self.observer
             .event(&Event::Planned { entries: changes, bytes: plan.summary().bytes_to_copy });
@@ -333,17 +334,6 @@ impl<'a> Mirror<'a> {
         let tally = compare(blocks, root, &mut *a, &mut *b, rules, &mut sink)?;
         Ok((items, tally, roots))
     }
-}
-
-fn holds_doubt(items: &Spool<Item>) -> Result<bool, Error> {
-    for item in items.iter() {
-        if let Item::Diff(diff) = item.map_err(Error::Spool)? {
-            if diff.content == Content::Unknown {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
 }
 
 fn total(counts: &Counts) -> u64 {

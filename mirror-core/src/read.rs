@@ -80,17 +80,17 @@ impl ContentReader<'_> {
         let doubts: Vec<Doubt> = batch.iter().filter_map(doubt).collect();
         let mut readings = self.read(&doubts)?.into_iter();
         for mut item in batch.drain(..) {
-            if doubt(&item).is_some() {
-                if let (Item::Diff(diff), Some(reading)) = (&mut item, readings.next()) {
-                    diff.content = match reading {
-                        [Some(a), Some(b)] if a == b => Content::Same(Some(a)),
-                        // What cannot be read is copied, which says why it cannot.
-                        _ => Content::Different,
-                    };
-                    for (entry, digest) in [&mut diff.a, &mut diff.b].into_iter().zip(reading) {
-                        if let Some(entry) = entry {
-                            entry.digest = digest;
-                        }
+            if doubt(&item).is_some()
+                && let (Item::Diff(diff), Some(reading)) = (&mut item, readings.next())
+            {
+                diff.content = match reading {
+                    [Some(a), Some(b)] if a == b => Content::Same(Some(a)),
+                    // What cannot be read is copied, which says why it cannot.
+                    _ => Content::Different,
+                };
+                for (entry, digest) in [&mut diff.a, &mut diff.b].into_iter().zip(reading) {
+                    if let Some(entry) = entry {
+                        entry.digest = digest;
                     }
                 }
             }

@@ -6,6 +6,7 @@
 //! and each path is decided: what the policy makes of it by itself ([`choose`]), in which steps
 //! ([`decide`]), and what the base learns from them ([`ledger`]).
 
+pub(crate) mod census;
 pub(crate) mod choose;
 pub(crate) mod compare;
 pub(crate) mod decide;
@@ -25,6 +26,7 @@ use crate::plan::Plan;
 use crate::policy::{Capabilities, Direction, Policy, Projection};
 use crate::spool::Spool;
 
+pub(crate) use census::Census;
 pub(crate) use compare::{Content, Item, Tally, compare};
 pub(crate) use decide::{BATCH_BYTES, decide};
 pub(crate) use ledger::{Ledger, LedgerItem};
@@ -120,7 +122,8 @@ pub fn reconcile(
     )?;
     let items = relocate::relocate(items, &rules, None)?;
     let mut nothing_to_read = |_: &[moves::Doubt]| Ok(Vec::new());
-    let (plan, _) = decide(&items, tally, &rules, &mut nothing_to_read, None)?;
+    let census = Census::of(&items)?;
+    let (plan, _) = decide(&items, &census, tally, &rules, &mut nothing_to_read, None)?;
     Ok(plan)
 }
 

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::fs::{Fs, Opening, RealFs};
-use crate::path::{Name, RelPath};
+use crate::path::RelPath;
 
 /// A held root directory.
 #[derive(Clone)]
@@ -54,12 +54,6 @@ impl Root {
     /// Opens a directory below the root for listing it or working in it.
     pub(crate) fn directory(&self, path: &RelPath) -> io::Result<OwnedFd> {
         self.fs.open_beneath(self.descriptor(), path.as_bytes(), Opening::Directory, false)
-    }
-
-    /// The directory that holds `path`, and its name there.
-    pub(crate) fn parent(&self, path: &RelPath) -> io::Result<(OwnedFd, Name)> {
-        let (parent, name) = path.split().ok_or(Errno::INVAL)?;
-        Ok((self.directory(&parent)?, name))
     }
 
     /// Holds the inode at `path` without reading it.

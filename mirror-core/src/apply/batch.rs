@@ -218,10 +218,11 @@ impl Applier<'_> {
             };
             let wanted = Wanted { path, kind, meta, source };
             let mut staged = self.stage(dir, &wanted, buffer);
-            if let Err(Failure::Io(_, error)) = &staged {
-                if error.kind() == std::io::ErrorKind::PermissionDenied && self.unlock(&directory) {
-                    staged = self.stage(dir, &wanted, buffer);
-                }
+            if let Err(Failure::Io(_, error)) = &staged
+                && error.kind() == std::io::ErrorKind::PermissionDenied
+                && self.unlock(&directory)
+            {
+                staged = self.stage(dir, &wanted, buffer);
             }
             let staged = match staged {
                 Ok(staged) => staged,
@@ -244,10 +245,10 @@ impl Applier<'_> {
                 Durability::None | Durability::EachFile => self.place_one(dir, next),
             }
         }
-        if let (Durability::EachFile, Ok(dir)) = (self.job.durability, &dir) {
-            if let Err(error) = self.fs().sync(dir.as_fd()) {
-                self.failed(&directory, &Failure::Io("bring the directory to the disk", error));
-            }
+        if let (Durability::EachFile, Ok(dir)) = (self.job.durability, &dir)
+            && let Err(error) = self.fs().sync(dir.as_fd())
+        {
+            self.failed(&directory, &Failure::Io("bring the directory to the disk", error));
         }
     }
 

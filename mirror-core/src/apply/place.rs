@@ -237,7 +237,7 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
 }
 
 fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
-    const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
     while count > 0 {
         let some = count.min(ZEROS.len() as u64);
         hasher.update(&ZEROS[..usize::try_from(some).unwrap_or(ZEROS.len())]);

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::entry::{Digest, Side};
-use crate::fs::{Fs, Opening, RealFs, read_full_at};
+use crate::fs::{Fs, Opening, read_full_at};
 use crate::manifest::codec::{self, Prelude};
 use crate::manifest::{
     Block, HEADER_LIMIT, Header, INDEX_ENTRY, MAGIC, PREAMBLE, Place, TRAILER, VERSION, path_key,
@@ -92,8 +92,9 @@ impl fmt::Debug for Manifest {
 
 impl Manifest {
     /// Opens the manifest `name` in the folder `dir` and checks all of it.
+    #[cfg(test)]
     pub(crate) fn open(dir: &OwnedFd, name: &str) -> Result<Manifest, Rejected> {
-        Manifest::open_with(Arc::new(RealFs), dir, name)
+        Manifest::open_with(Arc::new(crate::fs::RealFs), dir, name)
     }
 
     pub(crate) fn open_with(

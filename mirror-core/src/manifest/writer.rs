@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::entry::{Digest, Side};
-use crate::fs::{Fs, RealFs};
+use crate::fs::Fs;
 use crate::manifest::codec::{self, Prelude};
 use crate::manifest::{
     Block, HEADER_LIMIT, Header, MAGIC, Place, VERSION, path_key, place_key, places,
@@ -56,8 +56,9 @@ impl fmt::Debug for ManifestWriter {
 
 impl ManifestWriter {
     /// Starts a manifest in the folder `dir`.
+    #[cfg(test)]
     pub(crate) fn create(dir: &OwnedFd, header: &Header) -> io::Result<ManifestWriter> {
-        ManifestWriter::create_with(Arc::new(RealFs), Arc::new(dir.try_clone()?), header)
+        ManifestWriter::create_with(Arc::new(crate::fs::RealFs), Arc::new(dir.try_clone()?), header)
     }
 
     pub(crate) fn create_with(

@@ -211,7 +211,9 @@ impl Comparison<'_, '_> {
         let mut inside = self.directories.remove(&directory);
         loop {
             while self.is_settled(a.peek(), b.peek(), records.peek().copied()) {
-                (a.next(), b.next(), records.next());
+                a.next();
+                b.next();
+                records.next();
                 self.tally.unchanged += 1;
             }
             let heads = [

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use directories::Pending;
 
+use super::census::Census;
 use super::choose::{Choice, Chooser, Contested};
 use super::compare::{Content, Diff, Item, Tally};
 use super::ledger::{Ledger, LedgerItem};
@@ -28,6 +29,7 @@ use crate::spool::Spool;
 /// Turns the compared items into a plan and what the base learns from it.
 pub(crate) fn decide(
     items: &Spool<Item>,
+    census: &Census,
     tally: Tally,
     rules: &Rules<'_>,
     read: &mut Reader<'_>,
@@ -41,9 +43,14 @@ pub(crate) fn decide(
     let contested = Contested::find(items, rules)?;
     let mut moves = Pair::default();
     for &side in rules.targets() {
-        *moves.on_mut(side) = moves::find(items, rules, &contested, side, read)?;
+        if census.holds_spare_files[side as usize] {
+            *moves.on_mut(side) = moves::find(items, rules, &contested, side, read)?;
+        }
     }
-    let links = links::find(items, rules, &contested)?;
+    let links = match census.holds_links {
+        true => links::find(items, rules, &contested)?,
+        false => Pair::default(),
+    };
     let ledger = Ledger { items: Spool::new(folder), touched: BTreeMap::new(), root: None };
     let mut decider = Decider {
         rules,
@@ -210,7 +217,8 @@ impl Decider<'_, '_> {
                 (changed, done) = (side, Some(step));
             }
         }
-        if done.is_none() && diff.relocated.is_none() {
+        let is_top = diff.relocated.as_ref().is_some_and(|relocated| relocated.is_top);
+        if done.is_none() && !is_top {
             self.plan.summary.unchanged += u64::from(!diff.path.is_root());
         }
         if done.is_none() && diff.relocated.is_none() && diff.is_known() {
