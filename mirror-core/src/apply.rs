@@ -198,7 +198,7 @@ impl Applier<'_> {
             *slot = Some(outcome);
         }
         drop(outcomes);
-        self.job.observer.event(&Event::Advanced { entries: 1, bytes });
+        self.job.observer.event(&Event::Advanced { entries: counts.total(), bytes });
     }
 
     /// Notes that a step could not be done. Some failures end the run.

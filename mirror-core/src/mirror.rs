@@ -170,7 +170,7 @@ impl<'a> Mirror<'a> {
         };
         let mut read = |doubts: &[_]| reader.read(doubts);
         let (plan, ledger) = decide(&items, &census, tally, &rules, &mut read, folder)?;
-        let changes = plan.summary().counts.iter().map(total).sum();
+        let changes = plan.summary().counts.iter().map(Counts::total).sum();
         self.observer
             .event(&Event::Planned { entries: changes, bytes: plan.summary().bytes_to_copy });
         for problem in plan.problems() {
@@ -334,10 +334,6 @@ impl<'a> Mirror<'a> {
         let tally = compare(blocks, root, &mut *a, &mut *b, rules, &mut sink)?;
         Ok((items, tally, roots))
     }
-}
-
-fn total(counts: &Counts) -> u64 {
-    counts.created + counts.updated + counts.moved + counts.metadata_only + counts.deleted
 }
 
 /// What an earlier run left to know.

@@ -322,6 +322,11 @@ impl Counts {
         self.deleted += other.deleted;
     }
 
+    /// How many entries are brought to another state.
+    pub fn total(&self) -> u64 {
+        self.created + self.updated + self.moved + self.metadata_only + self.deleted
+    }
+
     /// Whether nothing changes.
     pub fn is_zero(&self) -> bool {
         *self == Counts::default()
