@@ -195,38 +195,33 @@ fn run(arguments: &Arguments, matches: &ArgMatches, bar: &Bar) -> Result<Option<
     Ok(Some(report))
 }
 
+enum Rule {
+    Exclude(String),
+    Include(String),
+    Protect(String),
+    File(PathBuf),
+}
+
 /// The rules in the order in which they stand on the command line.
 fn filter(arguments: &Arguments, matches: &ArgMatches) -> Result<Filter, Error> {
-    enum Rule<'a> {
-        Exclude(&'a str),
-        Include(&'a str),
-        Protect(&'a str),
-        File(&'a PathBuf),
+    let mut rules: Vec<(usize, Rule)> = Vec::new();
+    let patterns: [(&str, fn(String) -> Rule); 3] =
+        [("exclude", Rule::Exclude), ("include", Rule::Include), ("protect", Rule::Protect)];
+    for (id, rule) in patterns {
+        let places = matches.indices_of(id).into_iter().flatten();
+        let values = matches.get_many::<String>(id).into_iter().flatten();
+        rules.extend(places.zip(values.cloned().map(rule)));
     }
-    let rules = &arguments.rules;
-    let mut given = Vec::new();
-    let indices = |id: &str| matches.indices_of(id).into_iter().flatten().collect::<Vec<_>>();
-    let patterns = |id: &str, values: &'_ [String]| {
-        indices(id).into_iter().zip(values.to_vec()).collect::<Vec<_>>()
-    };
-    let (exclude, include, protect) = (
-        patterns("exclude", &rules.exclude),
-        patterns("include", &rules.include),
-        patterns("protect", &rules.protect),
-    );
-    given.extend(exclude.iter().map(|(at, pattern)| (*at, Rule::Exclude(pattern))));
-    given.extend(include.iter().map(|(at, pattern)| (*at, Rule::Include(pattern))));
-    given.extend(protect.iter().map(|(at, pattern)| (*at, Rule::Protect(pattern))));
-    let files = indices("filter_file").into_iter().zip(&rules.filter_file);
-    given.extend(files.map(|(at, file)| (at, Rule::File(file))));
-    given.sort_by_key(|(at, _)| *at);
+    let places = matches.indices_of("filter_file").into_iter().flatten();
+    rules.extend(places.zip(arguments.rules.filter_file.iter().cloned().map(Rule::File)));
+    rules.sort_by_key(|(place, _)| *place);
     let mut filter = Filter::builder();
-    for (_, rule) in given {
+    for (_, rule) in rules {
         match rule {
-            Rule::Exclude(pattern) => filter.exclude(pattern),
-            Rule::Include(pattern) => filter.include(pattern),
-            Rule::Protect(pattern) => filter.protect(pattern),
-            Rule::File(file) => filter.file(file),
+            Rule::Exclude(pattern) => filter.exclude(&pattern),
+            Rule::Include(pattern) => filter.include(&pattern),
+            Rule::Protect(pattern) => filter.protect(&pattern),
+            Rule::File(file) => filter.file(&file),
         };
     }
     filter.delete_excluded(arguments.delete_excluded).build()
