@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use mirror_core::{Conflict, Counts, Error, Problem, Report};
+use mirror_core::{Conflict, Counts, Error, Plan, Problem, Report};
 use serde::Serialize;
 
 /// How a run ended.
@@ -26,6 +26,12 @@ impl Outcome {
             Error::Refused(_) => Outcome::Refused,
             _ => Outcome::Failed,
         }
+    }
+
+    /// What a plan that was only to be shown ends a program with.
+    pub fn of_plan(plan: &Plan) -> Outcome {
+        let open = plan.conflicts().iter().any(|conflict| conflict.winner.is_none());
+        if open || !plan.problems().is_empty() { Outcome::DoneWithProblems } else { Outcome::Done }
     }
 
     /// What a report ends a program with.

@@ -353,6 +353,13 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What changes on both sides together.
+    pub fn total(&self) -> Counts {
+        let [mut total, on_b] = self.counts;
+        total.add(&on_b);
+        total
+    }
+
     /// What changes on one side.
     pub fn counts(&self, side: Side) -> &Counts {
         &self.counts[side as usize]

@@ -10,8 +10,8 @@ use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, 
 use examples::outcome::{Outcome, Summary, bytes};
 use examples::progress::Bar;
 use mirror_core::{
-    Compare, DeleteLimit, Difference, Durability, Error, Extraneous, Filter, Guards, Level,
-    LocalTree, Mirror, Plan, Planned, Policy, Problem, Report, write_json_line,
+    Compare, Counts, DeleteLimit, Difference, Durability, Error, Extraneous, Filter, Guards, Level,
+    LocalTree, Mirror, Plan, Policy, Problem, Report, write_json_line,
 };
 
 /// Makes DST equal to SRC: what is in SRC is copied into DST, and what only DST has is deleted.
@@ -124,10 +124,10 @@ fn main() -> ExitCode {
     bar.finish();
     let seconds = started.elapsed().as_secs_f64();
     let told = match ended {
-        Ok(None) => Ok(Outcome::Done),
-        Ok(Some(report)) => {
+        Ok(Ended::Planned(outcome)) => Ok(outcome),
+        Ok(Ended::Applied(report)) => {
             let outcome = Outcome::of_report(&report);
-            tell(&arguments, outcome, report, None, seconds).map(|()| outcome)
+            tell(&arguments, outcome, *report, None, seconds).map(|()| outcome)
         }
         Err(error) => {
             let outcome = Outcome::of_error(&error);
@@ -143,8 +143,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Carries out what was asked for. None when only a plan was wanted, which has been printed.
-fn run(arguments: &Arguments, matches: &ArgMatches, bar: &Bar) -> Result<Option<Report>, Error> {
+/// What was asked for has been done: the plan printed, or the run carried out.
+enum Ended {
+    Planned(Outcome),
+    Applied(Box<Report>),
+}
+
+/// Carries out what was asked for.
+fn run(arguments: &Arguments, matches: &ArgMatches, bar: &Bar) -> Result<Ended, Error> {
     let filter = filter(arguments, matches)?;
     let source = LocalTree::open(&arguments.src)?;
     let target = LocalTree::open_or_create(&arguments.dst)?;
@@ -176,8 +182,8 @@ fn run(arguments: &Arguments, matches: &ArgMatches, bar: &Bar) -> Result<Option<
         None => mirror.clone().plan()?,
     };
     if arguments.plan {
-        print_plan(arguments, &planned).map_err(Error::Spool)?;
-        return Ok(None);
+        print_plan(arguments, planned.plan()).map_err(Error::Spool)?;
+        return Ok(Ended::Planned(Outcome::of_plan(planned.plan())));
     }
     let guards = Guards {
         max_delete: arguments.max_delete,
@@ -192,7 +198,7 @@ fn run(arguments: &Arguments, matches: &ArgMatches, bar: &Bar) -> Result<Option<
             report.problems.push(problem);
         }
     }
-    Ok(Some(report))
+    Ok(Ended::Applied(Box::new(report)))
 }
 
 enum Rule {
@@ -247,53 +253,32 @@ fn read_plan(file: &PathBuf) -> Result<Plan, Error> {
     Plan::read_json(BufReader::new(opened))
 }
 
-fn print_plan(arguments: &Arguments, planned: &Planned<'_>) -> io::Result<()> {
+fn print_plan(arguments: &Arguments, plan: &Plan) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let plan = planned.plan();
     if arguments.json {
         plan.write_json(&mut out)?;
     } else if !arguments.quiet {
+        let summary = plan.summary();
         write!(out, "{plan}")?;
-        let counts = plan.summary().counts.iter().fold(Default::default(), |mut sum, counts| {
-            add(&mut sum, counts);
-            sum
-        });
-        writeln!(out, "{}", sentence(&counts, "to ", plan.summary().bytes_to_copy))?;
+        writeln!(out, "to do: {}", sentence(&summary.total(), summary.bytes_to_copy))?;
     }
     out.flush()
 }
 
-fn add(sum: &mut mirror_core::Counts, counts: &mirror_core::Counts) {
-    sum.created += counts.created;
-    sum.updated += counts.updated;
-    sum.moved += counts.moved;
-    sum.metadata_only += counts.metadata_only;
-    sum.deleted += counts.deleted;
-}
-
-fn sentence(counts: &mirror_core::Counts, prefix: &str, copied: u64) -> String {
+fn sentence(counts: &Counts, copied: u64) -> String {
     if counts.is_zero() {
         return "nothing to do".to_owned();
     }
     let parts = [
-        (counts.created, "create", "created"),
-        (counts.updated, "update", "updated"),
-        (counts.moved, "move", "moved"),
-        (counts.metadata_only, "change in metadata only", "changed in metadata only"),
-        (counts.deleted, "delete", "deleted"),
+        (counts.created, "created"),
+        (counts.updated, "updated"),
+        (counts.moved, "moved"),
+        (counts.metadata_only, "changed in metadata only"),
+        (counts.deleted, "deleted"),
     ];
-    let parts = parts.into_iter().filter(|(count, ..)| *count > 0);
-    let parts: Vec<String> = parts
-        .map(|(count, todo, done)| {
-            format!("{count} {prefix}{}", if prefix.is_empty() { done } else { todo })
-        })
-        .collect();
-    format!(
-        "{}, {} {prefix}{}",
-        parts.join(", "),
-        bytes(copied),
-        if prefix.is_empty() { "copied" } else { "copy" }
-    )
+    let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<String> = parts.map(|(count, done)| format!("{count} {done}")).collect();
+    format!("{}, {} copied", parts.join(", "), bytes(copied))
 }
 
 fn tell(
@@ -310,11 +295,7 @@ fn tell(
     if arguments.quiet || error.is_some() {
         return Ok(());
     }
-    let what = if report.counts.is_zero() {
-        "nothing to do".to_owned()
-    } else {
-        sentence(&report.counts, "", report.bytes_copied)
-    };
+    let what = sentence(&report.counts, report.bytes_copied);
     writeln!(out, "{what}; {} unchanged, {seconds:.2} s", report.unchanged)?;
     for note in &report.notes {
         writeln!(out, "note: {note}")?;
