@@ -39,6 +39,9 @@ pub struct ScanRequest<'a> {
     /// Whether what the filter excludes is left out; a target whose excluded entries are to be
     /// deleted lists them.
     pub(crate) hide_excluded: bool,
+    /// Device and inode of the other tree's root on the same machine: a bind mount can bring it
+    /// into this tree under any name.
+    pub(crate) other_root: Option<(u64, u64)>,
     pub(crate) base: Option<Arc<Manifest>>,
     /// Threads beside the caller's.
     pub(crate) threads: usize,

@@ -37,7 +37,7 @@ pub enum Error {
     #[error(transparent)]
     Refused(#[from] Refused),
     /// Something that every further write would meet as well.
-    #[error("cannot go on writing at {path}: {}; entries done so far are whole, nothing was deleted", explain(.source))]
+    #[error("cannot go on writing at {path}: {}; entries done so far are whole, and running again goes on from there", explain(.source))]
     Target {
         /// Where it was met.
         path: RelPath,
@@ -59,7 +59,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A temporary record of the plan could not be kept.
-    #[error("cannot keep the plan: {}; neither tree was changed", explain(.0))]
+    #[error("cannot keep or read the plan: {}; entries done so far are whole", explain(.0))]
     Spool(#[source] io::Error),
     /// A saved plan cannot be used.
     #[error("the saved plan cannot be used, line {line}: {why}; nothing was changed")]
@@ -108,6 +108,7 @@ pub(crate) fn explain(error: &io::Error) -> String {
         Some(Errno::ROFS) => "the file system is mounted read-only; remount it writable",
         Some(Errno::MFILE | Errno::NFILE) => "too many open files; raise the limit (ulimit -n)",
         Some(Errno::IO) => "input/output error; check the disk and the kernel log",
+        Some(Errno::NOSYS) => "the kernel does not offer it here; is /proc mounted?",
         Some(Errno::LOOP) => "a symlink stands where none is followed",
         Some(Errno::NOTDIR) => "a component of the path is not a directory",
         Some(Errno::NAMETOOLONG) => "the path is longer than the kernel takes",

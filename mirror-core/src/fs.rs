@@ -215,6 +215,11 @@ fn by_descriptor(file: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
+/// A held inode cannot be missing: when its name under /proc is, /proc is.
+fn through_proc<T>(result: rustix::io::Result<T>) -> rustix::io::Result<T> {
+    result.map_err(|errno| if errno == Errno::NOENT { Errno::NOSYS } else { errno })
+}
+
 impl RealFs {
     /// `openat2` for kernels before 5.6 and sandboxes without it: one component at a time, none
     /// of them a symlink.
@@ -267,10 +272,8 @@ impl Fs for RealFs {
         for _ in 0..64 {
             match sys::openat2(root, name, opening.flags(), opening.mode(), resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(Errno::NOSYS | Errno::PERM) if opening != Opening::Create => {
-                    return RealFs::open_by_component(root, path, opening, stay_on_mount);
-                }
-                Err(Errno::NOSYS) => {
+                // Some sandboxes answer EPERM to a call that they do not know.
+                Err(Errno::NOSYS | Errno::PERM) => {
                     return RealFs::open_by_component(root, path, opening, stay_on_mount);
                 }
                 result => return result.map_err(io::Error::from),
@@ -324,7 +327,7 @@ impl Fs for RealFs {
             let listed = match sys::flistxattr(file, rustix::buffer::spare_capacity(&mut names)) {
                 Err(Errno::BADF) => {
                     names.clear();
-                    sys::listxattr(by_descriptor(file), rustix::buffer::spare_capacity(&mut names))
+                    through_proc(sys::listxattr(by_descriptor(file), rustix::buffer::spare_capacity(&mut names)))
                 }
                 result => result,
             };
@@ -351,7 +354,7 @@ impl Fs for RealFs {
                 Err(Errno::BADF) => {
                     value.clear();
                     let path = by_descriptor(file);
-                    sys::getxattr(path, name, rustix::buffer::spare_capacity(&mut value))
+                    through_proc(sys::getxattr(path, name, rustix::buffer::spare_capacity(&mut value)))
                 }
                 result => result,
             };
@@ -367,14 +370,14 @@ impl Fs for RealFs {
     fn set_xattr(&self, file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> io::Result<()> {
         let flags = XattrFlags::empty();
         retry(|| match sys::fsetxattr(file, name, value, flags) {
-            Err(Errno::BADF) => sys::setxattr(by_descriptor(file), name, value, flags),
+            Err(Errno::BADF) => through_proc(sys::setxattr(by_descriptor(file), name, value, flags)),
             result => result,
         })
     }
 
     fn remove_xattr(&self, file: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
         retry(|| match sys::fremovexattr(file, name) {
-            Err(Errno::BADF) => sys::removexattr(by_descriptor(file), name),
+            Err(Errno::BADF) => through_proc(sys::removexattr(by_descriptor(file), name)),
             result => result,
         })
     }
@@ -467,7 +470,7 @@ impl Fs for RealFs {
     fn set_mode(&self, file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
         let mode = Mode::from_raw_mode(mode);
         retry(|| match sys::fchmod(file, mode) {
-            Err(Errno::BADF) => sys::chmod(by_descriptor(file), mode),
+            Err(Errno::BADF) => through_proc(sys::chmod(by_descriptor(file), mode)),
             result => result,
         })
     }

@@ -27,6 +27,8 @@ pub struct Listing {
     pub hides_excluded: bool,
     /// Whether this directory is on another mount than the root: nothing in it is deleted.
     pub other_mount: bool,
+    /// Whether the other tree's root is in here, under whatever name.
+    pub holds_other_root: bool,
     /// Names that an interrupted run left behind; to be swept.
     pub litter: Vec<Name>,
     /// What could not be read.

@@ -15,6 +15,25 @@ use serde::{Deserialize, Serialize};
 /// What every temporary name in a target starts with. A scanner never lists such an entry.
 pub const TEMPORARY_PREFIX: &[u8] = b".mirror-tmp-";
 
+/// Whether a name is one that a run gives to what it has not finished: the prefix, the run's two
+/// numbers in hexadecimal, and a letter and number within the run.
+pub(crate) fn is_temporary(name: &[u8]) -> bool {
+    let Some(rest) = name.strip_prefix(TEMPORARY_PREFIX) else { return false };
+    let mut parts = rest.split(|&byte| byte == b'-');
+    let mut number = |digits: fn(&u8) -> bool| {
+        parts.next().is_some_and(|part| !part.is_empty() && part.iter().all(digits))
+    };
+    number(u8::is_ascii_hexdigit)
+        && number(u8::is_ascii_hexdigit)
+        && parts.next().is_some_and(|part| {
+            let (series, number) = part.split_at(part.len().min(1));
+            matches!(series, b"n" | b"m")
+                && !number.is_empty()
+                && number.iter().all(u8::is_ascii_digit)
+        })
+        && parts.next().is_none()
+}
+
 /// The directory at a root that keeps the losing versions of conflicts. It is never mirrored.
 pub const HISTORY_DIRECTORY: &[u8] = b".mirror-history";
 

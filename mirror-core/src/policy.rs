@@ -264,14 +264,15 @@ pub(crate) fn escapes(path: &RelPath, target: &[u8]) -> bool {
         return true;
     }
     let mut depth = path.as_bytes().iter().filter(|&&byte| byte == b'/').count();
+    let mut has_gone_down = false;
     for component in target.split(|&byte| byte == b'/') {
         match component {
             b"" | b"." => {}
-            b".." if depth == 0 => return true,
+            // What a name stands for may itself be a link upwards, so that nobody can tell where
+            // a climb after it begins.
+            b".." if depth == 0 || has_gone_down => return true,
             b".." => depth -= 1,
-            // What a name stands for may itself be a link upwards, so that going down proves
-            // nothing; only the climb is counted against.
-            _ => depth += 1,
+            _ => has_gone_down = true,
         }
     }
     false
@@ -290,6 +291,8 @@ mod tests {
             ("a/b", "../c", false),
             ("a/b", "../../c", true),
             ("a/b", "c/../../..", true),
+            ("a/b", "../up/../x", true),
+            ("a/b/c", "../../x/y", false),
             ("a/b", "/etc/passwd", true),
             ("a/b", "./.././x", false),
         ] {

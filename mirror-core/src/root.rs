@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,11 +35,8 @@ impl Root {
     /// root or to the running user, since its owner chooses where it leads.
     pub(crate) fn open(path: &Path) -> Result<Root, Error> {
         let descriptor = open_trusted(path)?;
-        let found = fs::read_link(format!(
-            "/proc/self/fd/{}",
-            std::os::fd::AsRawFd::as_raw_fd(&descriptor)
-        ))
-        .unwrap_or_else(|_| path.to_path_buf());
+        let found = path_of(descriptor.as_fd())
+            .map_err(|source| Error::OpenRoot { path: path.to_path_buf(), source })?;
         Ok(Root { fs: Arc::new(RealFs), descriptor: Arc::new(descriptor), path: Arc::new(found) })
     }
 
@@ -60,6 +57,17 @@ impl Root {
     pub(crate) fn handle(&self, path: &RelPath) -> io::Result<OwnedFd> {
         self.fs.open_beneath(self.descriptor(), path.as_bytes(), Opening::Handle, false)
     }
+}
+
+/// Where the kernel says that a directory is. Held inodes are reached through /proc for what has
+/// no call of its own, so that nothing can be done, or even looked at, without it.
+fn path_of(directory: BorrowedFd<'_>) -> io::Result<PathBuf> {
+    let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let through = sys::stat(&*link).map(|stat| (stat.st_dev, stat.st_ino));
+    if through.ok() != Some(device_and_inode(directory)?) {
+        return Err(io::Error::other("/proc is not mounted, through which held files are reached; mount it"));
+    }
+    fs::read_link(link)
 }
 
 /// Walks `path` component by component, so that the owner of each symlink is seen before it is

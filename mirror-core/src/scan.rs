@@ -28,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) side: Side,
     pub(crate) filter: Filter,
     pub(crate) hide_excluded: bool,
+    /// Device and inode of the other tree's root, which must not be met here.
+    pub(crate) other_root: Option<(u64, u64)>,
     pub(crate) one_file_system: bool,
     /// Whether `security.*` and `trusted.*` attributes are listed as well.
     pub(crate) all_xattrs: bool,
@@ -52,6 +54,7 @@ impl Scan {
             side: request.side,
             filter: request.filter.clone(),
             hide_excluded: request.hide_excluded,
+            other_root: request.other_root,
             one_file_system: request.policy.one_file_system,
             all_xattrs: privileged && request.policy.fidelity == crate::Fidelity::Archive,
             trust_digests: request.policy.compare == crate::Compare::Quick,

@@ -13,6 +13,7 @@ use super::Rules;
 use crate::entry::{Digest, Entry, Kind, Problem, Side};
 use crate::error::Error;
 use crate::filter::Verdict;
+use crate::guard::Refused;
 use crate::listing::{InOrder, Listing, Listings};
 use crate::manifest::{Block, Record};
 use crate::path::{Name, RelPath};
@@ -183,6 +184,11 @@ impl Comparison<'_, '_> {
                 None => !doubtful.is_empty(),
             };
             let Some(listing) = listing else { continue };
+            if listing.holds_other_root {
+                let trees = ["target", "source"];
+                let (inner, outer) = (trees[side as usize], trees[side.other() as usize]);
+                return Err(Refused::Overlap { inner, outer }.into());
+            }
             if listing.incomplete {
                 doubtful.push(directory.clone());
             }

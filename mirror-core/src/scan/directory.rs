@@ -8,15 +8,18 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::{Context, problem, stamping_clock};
-use crate::entry::{Bytes, Entry, Kind, Meta, Timestamp, Xattrs};
+use crate::entry::{Bytes, Entry, Identity, Kind, Meta, Timestamp, Xattrs};
 use crate::error::{Error, explain};
 use crate::filter::Verdict;
 use crate::fs::{Fs, Opening, Status};
 use crate::listing::Listing;
 use crate::manifest::{Block, Record};
-use crate::path::{HISTORY_DIRECTORY, Name, RelPath, TEMPORARY_PREFIX};
+use crate::path::{HISTORY_DIRECTORY, Name, RelPath, TEMPORARY_PREFIX, is_temporary};
 use crate::policy::manages;
 use crate::reconcile::compare::is_known;
+
+/// How many bytes of extended attributes an entry may have: somebody else chose them.
+const XATTRS_MAX: usize = 1 << 20;
 
 /// The root directory as an entry.
 pub(super) fn root_entry(context: &Context) -> Result<Entry, Error> {
@@ -85,7 +88,9 @@ fn fill(context: &Context, dir: BorrowedFd<'_>, listing: &mut Listing) -> io::Re
     let mut unfit = Vec::new();
     let litter = &mut listing.litter;
     let listed = fs.list(dir, &mut |name, inode, file_type| match Name::new(name) {
-        Ok(name) if name.as_bytes().starts_with(TEMPORARY_PREFIX) => litter.push(name),
+        Ok(name) if name.as_bytes().starts_with(TEMPORARY_PREFIX) => {
+            litter.extend(is_temporary(name.as_bytes()).then_some(name));
+        }
         Ok(name) if at_root && name.as_bytes() == HISTORY_DIRECTORY => {}
         Ok(name) => names.push((inode, file_type, name)),
         Err(error) => unfit.push(error.to_string()),
@@ -140,6 +145,8 @@ fn look(
         }
         Err(error) => return Err((name, error)),
     };
+    let Identity { device, inode, .. } = status.identity;
+    listing.holds_other_root |= context.other_root == Some((device, inode));
     if filtered {
         let path = listing.directory.join_unchecked(&name);
         if excluded(context, &path, status.file_type) {
@@ -180,7 +187,7 @@ fn look_closer(
         }
         match details(&*context.root.fs, dir, entry, context.all_xattrs) {
             Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) if is_gone(&*context.root.fs, dir, &entry.name, &error) => false,
             Err(error) => {
                 let path = listing.directory.join_unchecked(&entry.name);
                 let why = format!("cannot look at it: {}; left alone", explain(&error));
@@ -190,6 +197,13 @@ fn look_closer(
             }
         }
     });
+}
+
+/// Whether an entry that could not be looked at is not there any more. Only that its name is gone
+/// says so; a call can fail with the same number for other reasons.
+fn is_gone(fs: &dyn Fs, dir: BorrowedFd<'_>, name: &Name, error: &io::Error) -> bool {
+    let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    missing(error) && fs.status_at(dir, name.as_bytes()).is_err_and(|error| missing(&error))
 }
 
 /// What the base knows of a directory: under its path, or under its inode if it was renamed. A
@@ -234,12 +248,19 @@ pub(crate) fn details(
 /// The attributes of an inode that are mirrored at all.
 pub(crate) fn xattrs(fs: &dyn Fs, file: BorrowedFd<'_>, all: bool) -> io::Result<Xattrs> {
     let mut pairs = Vec::new();
+    let mut bytes = 0;
     for name in fs.list_xattrs(file)? {
         if !manages(&name, all) {
             continue;
         }
         match fs.get_xattr(file, &name) {
-            Ok(value) => pairs.push((Bytes(name.into()), Bytes(value.into()))),
+            Ok(value) => {
+                bytes += name.len() + value.len();
+                if bytes > XATTRS_MAX {
+                    return Err(io::Error::other("it has more than 1 MiB of extended attributes"));
+                }
+                pairs.push((Bytes(name.into()), Bytes(value.into())));
+            }
             // Removed since the list was made.
             Err(error) if error.raw_os_error() == Some(Errno::NODATA.raw_os_error()) => {}
             Err(error) => return Err(error),
