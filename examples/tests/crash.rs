@@ -66,8 +66,8 @@ fn litter_of_an_earlier_run_is_swept_and_never_mirrored() {
     ground.mirror().done();
     assert_eq!(names_in(&ground.dst()), ["folder", "folder/file"]);
 
-    ground.target(".mirror-tmp-5-6", "left by a killed run");
-    ground.target("folder/.mirror-tmp-7-8", "the same");
+    ground.target(".mirror-tmp-5-6-n1", "left by a killed run");
+    ground.target("folder/.mirror-tmp-7-8-m22", "the same");
     ground.target(".mirror-history/kept", "history");
     ground.source("folder/new", "new");
     ground.mirror().done();

@@ -72,6 +72,13 @@ impl std::fmt::Display for Failure {
     }
 }
 
+/// A directory that was made writable, and how to know it again.
+#[derive(Debug, Clone, Copy)]
+struct Unlocked {
+    mode: u32,
+    identity: Identity,
+}
+
 /// A plan being carried out.
 pub(crate) struct Applier<'a> {
     job: &'a Job<'a>,
@@ -82,8 +89,10 @@ pub(crate) struct Applier<'a> {
     /// What ends the run, once it has been met.
     fatal: Mutex<Option<Error>>,
     stopped: AtomicBool,
+    /// Whether something new could not be brought over, so that nothing old may go.
+    holds_deletions: AtomicBool,
     /// Directories that had to be made writable for their owner, and their modes before.
-    unlocked: Mutex<BTreeMap<RelPath, u32>>,
+    unlocked: Mutex<BTreeMap<RelPath, Unlocked>>,
     /// One directory on each file system that was written to.
     written: Mutex<BTreeMap<u64, OwnedFd>>,
 }
@@ -108,6 +117,7 @@ pub(crate) fn carry_out(
         outcomes: Mutex::new(outcomes),
         fatal: Mutex::new(None),
         stopped: AtomicBool::new(false),
+        holds_deletions: AtomicBool::new(false),
         unlocked: Mutex::new(BTreeMap::new()),
         written: Mutex::new(BTreeMap::new()),
     };
@@ -130,7 +140,13 @@ impl Applier<'_> {
         if self.steps(Stage::Deletions).next().is_some() {
             self.sync()?;
         }
-        self.phase(Phase::Deleting, Stage::Deletions, |step| self.delete(&step))?;
+        let deletes_nothing = self.deletes_nothing();
+        self.phase(Phase::Deleting, Stage::Deletions, |step| match &step.op {
+            Op::Remove { .. } | Op::ReplaceDirectory { .. } if deletes_nothing => {
+                lock(&self.outcomes).skipped += 1;
+            }
+            _ => self.delete(&step),
+        })?;
         self.phase(Phase::Settling, Stage::Settling, |step| self.settle(&step))?;
         self.sync()
     }
@@ -201,6 +217,29 @@ impl Applier<'_> {
         self.job.observer.event(&Event::Advanced { entries: counts.total(), bytes });
     }
 
+    /// Notes that something that the target does not have could not be brought to it. It may be
+    /// what is to be deleted under another name.
+    fn failed_to_create(&self, path: &RelPath, failure: &Failure) {
+        let vanished =
+            matches!(failure, Failure::Source(_, error) if error.kind() == io::ErrorKind::NotFound);
+        if !vanished {
+            self.holds_deletions.store(true, Ordering::Relaxed);
+        }
+        self.failed(path, failure);
+    }
+
+    /// Whether deletions are held back, which is told once.
+    fn deletes_nothing(&self) -> bool {
+        let holds = self.holds_deletions.load(Ordering::Relaxed);
+        let deletes = |step: io::Result<Step>| step.is_ok_and(|s| s.op.counts().deleted > 0);
+        if holds && self.steps(Stage::Deletions).any(deletes) {
+            let why = "nothing was deleted, since something new could not be copied, which may be \
+                       the same under another name; mend that and run again";
+            self.problem(&RelPath::root(), why.to_owned());
+        }
+        holds
+    }
+
     /// Notes that a step could not be done. Some failures end the run.
     fn failed(&self, path: &RelPath, failure: &Failure) {
         if let Failure::Io(_, error) = failure
@@ -266,7 +305,8 @@ impl Applier<'_> {
                 && status.mode & 0o700 != 0o700
                 && self.fs().set_mode(handle.as_fd(), status.mode | 0o700).is_ok()
             {
-                lock(&self.unlocked).entry(path).or_insert(status.mode);
+                let unlocked = Unlocked { mode: status.mode, identity: status.identity };
+                lock(&self.unlocked).entry(path).or_insert(unlocked);
                 changed = true;
             }
         }
@@ -276,15 +316,20 @@ impl Applier<'_> {
     /// Gives directories back the modes they had, deepest first, but for those whose metadata has
     /// been set since.
     fn lock_again(&self) {
-        for (path, mode) in std::mem::take(&mut *lock(&self.unlocked)).into_iter().rev() {
-            let again =
-                self.root.handle(&path).and_then(|handle| self.fs().set_mode(handle.as_fd(), mode));
-            // What was removed or moved since has no mode to be set back.
+        for (path, was) in std::mem::take(&mut *lock(&self.unlocked)).into_iter().rev() {
+            let again = self.root.handle(&path).and_then(|handle| {
+                let status = self.fs().status(handle.as_fd())?;
+                // Something else may have its name by now.
+                match status.identity.is_same_inode(&was.identity) {
+                    true => self.fs().set_mode(handle.as_fd(), was.mode),
+                    false => Ok(()),
+                }
+            });
+            // What was removed since has no mode to be set back.
             if let Err(error) = again.or_else(unless_gone) {
-                self.problem(
-                    &path,
-                    format!("cannot set its mode back to {mode:o}: {}", explain(&error)),
-                );
+                let error =
+                    format!("cannot set its mode back to {:o}: {}", was.mode, explain(&error));
+                self.problem(&path, error);
             }
         }
     }

@@ -327,7 +327,10 @@ impl Fs for RealFs {
             let listed = match sys::flistxattr(file, rustix::buffer::spare_capacity(&mut names)) {
                 Err(Errno::BADF) => {
                     names.clear();
-                    through_proc(sys::listxattr(by_descriptor(file), rustix::buffer::spare_capacity(&mut names)))
+                    through_proc(sys::listxattr(
+                        by_descriptor(file),
+                        rustix::buffer::spare_capacity(&mut names),
+                    ))
                 }
                 result => result,
             };
@@ -354,7 +357,11 @@ impl Fs for RealFs {
                 Err(Errno::BADF) => {
                     value.clear();
                     let path = by_descriptor(file);
-                    through_proc(sys::getxattr(path, name, rustix::buffer::spare_capacity(&mut value)))
+                    through_proc(sys::getxattr(
+                        path,
+                        name,
+                        rustix::buffer::spare_capacity(&mut value),
+                    ))
                 }
                 result => result,
             };
@@ -370,7 +377,9 @@ impl Fs for RealFs {
     fn set_xattr(&self, file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> io::Result<()> {
         let flags = XattrFlags::empty();
         retry(|| match sys::fsetxattr(file, name, value, flags) {
-            Err(Errno::BADF) => through_proc(sys::setxattr(by_descriptor(file), name, value, flags)),
+            Err(Errno::BADF) => {
+                through_proc(sys::setxattr(by_descriptor(file), name, value, flags))
+            }
             result => result,
         })
     }

@@ -179,21 +179,20 @@ impl<'a> Mirror<'a> {
         Ok(Planned { mirror: self, plan, ledger: Some(ledger), remembered, roots: Some(roots) })
     }
 
-    /// Takes up a plan that was saved. It is not trusted: what it expects is checked step by step,
-    /// guards judge it by what both trees hold now, and the base learns nothing from it.
+    /// Takes up a plan that was saved. It is not trusted: both trees are planned anew, and of that
+    /// the steps that the saved plan has as well are what is left. What has changed since, or was
+    /// never so, is a problem in the report; the guards judge what is left.
     ///
     /// # Errors
-    /// Those of [`plan`](Self::plan), since both trees are looked at.
-    pub fn adopt(self, mut plan: Plan) -> Result<Planned<'a>, Error> {
-        let now = Mirror { state: None, observer: &(), ..self.clone() }.plan()?;
-        plan.summary.entries = now.plan.summary().entries;
-        plan.summary.need = now.plan.summary().need;
-        drop(now);
-        let remembered = match self.state.clone() {
-            Some(folder) => self.recall(&folder)?,
-            None => Remembered::default(),
-        };
-        Ok(Planned { mirror: self, plan, ledger: None, remembered, roots: None })
+    /// Those of [`plan`](Self::plan).
+    pub fn adopt(self, saved: &Plan) -> Result<Planned<'a>, Error> {
+        let observer = self.observer;
+        let mut planned = self.plan()?;
+        planned.plan.keep_only(saved).map_err(Error::Spool)?;
+        for problem in planned.plan.problems() {
+            observer.event(&Event::Problem(problem));
+        }
+        Ok(planned)
     }
 
     /// Compares both trees without what a run remembers, and lists how they differ.

@@ -1,5 +1,6 @@
 //! What is to be done, as data: steps in the order they are carried out, and their sums.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::os::fd::OwnedFd;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::Need;
-use crate::entry::{Entry, Identity, Kind, Meta, Problem, Side, Timestamp};
+use crate::entry::{Digest, Entry, Identity, Kind, Meta, Problem, Side, Timestamp};
 use crate::error::Error;
 use crate::json::write_json_line;
 use crate::path::RelPath;
@@ -298,6 +299,19 @@ pub struct Step {
     pub op: Op,
 }
 
+impl Step {
+    /// Equal for steps that do the same, whatever their numbers; and for those that only set the
+    /// metadata back of a directory that others touch.
+    fn likeness(&self) -> io::Result<Digest> {
+        let mut op = self.op.clone();
+        if let Op::Settle { differs: false, path, .. } = &op {
+            op = Op::Sweep { path: path.clone() };
+        }
+        let bytes = postcard::to_allocvec(&(self.side, op)).map_err(io::Error::other)?;
+        Ok(Digest::of(&bytes))
+    }
+}
+
 /// How many entries were or will be brought to what state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -472,6 +486,42 @@ impl Plan {
     pub(crate) fn push(&mut self, id: u32, side: Side, op: Op) -> io::Result<()> {
         self.summary.counts[side as usize].add(&op.counts());
         self.stages[op.stage() as usize].push(&Step { id, side, op })?;
+        Ok(())
+    }
+
+    /// Drops every step that `saved` does not have, and notes as problems what only `saved` has.
+    ///
+    /// The metadata of directories that other steps touch is set in any case: it stays what it is.
+    pub(crate) fn keep_only(&mut self, saved: &Plan) -> io::Result<()> {
+        let mut wanted: HashMap<Digest, RelPath> = HashMap::new();
+        for step in saved.steps() {
+            let step = step?;
+            wanted.insert(step.likeness()?, step.op.path().clone());
+        }
+        let mut kept = Plan::new(None);
+        for step in self.steps() {
+            let step = step?;
+            let follows = matches!(step.op, Op::Settle { differs: false, .. } | Op::Sweep { .. });
+            if wanted.remove(&step.likeness()?).is_some() || follows {
+                kept.push(step.id, step.side, step.op)?;
+            }
+        }
+        kept.next_id = self.next_id;
+        kept.summary = Summary { counts: kept.summary.counts, ..self.summary };
+        let mut gone: Vec<RelPath> = wanted.into_values().collect();
+        gone.sort();
+        gone.dedup();
+        kept.summary.skipped += gone.len() as u64;
+        kept.conflicts = std::mem::take(&mut self.conflicts);
+        kept.problems = gone
+            .into_iter()
+            .map(|path| Problem {
+                path,
+                error: "this step of the saved plan is not what is to be done here now; skipped"
+                    .to_owned(),
+            })
+            .collect();
+        *self = kept;
         Ok(())
     }
 

@@ -65,7 +65,9 @@ fn path_of(directory: BorrowedFd<'_>) -> io::Result<PathBuf> {
     let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
     let through = sys::stat(&*link).map(|stat| (stat.st_dev, stat.st_ino));
     if through.ok() != Some(device_and_inode(directory)?) {
-        return Err(io::Error::other("/proc is not mounted, through which held files are reached; mount it"));
+        return Err(io::Error::other(
+            "/proc is not mounted, through which held files are reached; mount it",
+        ));
     }
     fs::read_link(link)
 }

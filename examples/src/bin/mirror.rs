@@ -178,7 +178,7 @@ fn run(arguments: &Arguments, matches: &ArgMatches, bar: &Bar) -> Result<Ended, 
         mirror = mirror.threads(jobs.into());
     }
     let planned = match &arguments.apply_plan {
-        Some(file) => mirror.clone().adopt(read_plan(file)?)?,
+        Some(file) => mirror.clone().adopt(&read_plan(file)?)?,
         None => mirror.clone().plan()?,
     };
     if arguments.plan {

@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
 use super::place::{Staged, Wanted};
-use super::{Applier, Failure, lock, standing};
+use super::{Applier, Failure, lock};
 use crate::endpoint::{Durability, Outcome};
 use crate::error::Error;
 use crate::path::{Name, RelPath};
@@ -227,7 +227,10 @@ impl Applier<'_> {
             let staged = match staged {
                 Ok(staged) => staged,
                 Err(failure) => {
-                    self.failed(path, &failure);
+                    match expected {
+                        Expected::Absent => self.failed_to_create(path, &failure),
+                        _ => self.failed(path, &failure),
+                    }
                     continue;
                 }
             };
@@ -274,16 +277,18 @@ impl Applier<'_> {
         let path = directory.join_unchecked(&name);
         let placed = self
             .keep_if(keep_old, &path)
-            .and_then(|()| self.place(dir, &staged.temporary, &name, &expected))
-            .and_then(|()| {
-                standing(self.fs(), dir, &name)?.ok_or(Failure::Changed("it vanished again"))
-            });
+            .and_then(|()| self.place_staged(dir, &staged, &name, &expected));
         match placed {
             Ok(status) => {
                 let (digest, fresh) = (staged.digest, staged.fresh);
-                let outcome = Outcome { identity: status.identity, digest, fresh };
+                let identity = match staged.as_wanted {
+                    true => status.identity,
+                    false => status.identity.without_version(),
+                };
+                let outcome = Outcome { identity, digest, fresh };
                 self.done_with(id, &counts, outcome, staged.bytes);
             }
+            Err(failure) if expected == Expected::Absent => self.failed_to_create(&path, &failure),
             Err(failure) => self.failed(&path, &failure),
         }
     }

@@ -1,19 +1,16 @@
 //! Deleting, when everything else is done and durable.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::fs::FileType;
 
 use super::place::{Staged, Wanted, is_unsupported};
 use super::{Applier, Failure, check, standing};
 use crate::endpoint::Outcome;
-use crate::fs::{Opening, Renaming};
+use crate::fs::Renaming;
 use crate::path::{HISTORY_DIRECTORY, Name, RelPath};
 use crate::plan::{Expected, Op, Step};
-
-/// How deep a tree that an interrupted run left may be; deeper ones stay and are reported.
-const SWEEP_DEPTH: usize = 256;
 
 impl Applier<'_> {
     /// Removes one entry, or puts something in the place of an emptied directory.
@@ -30,7 +27,7 @@ impl Applier<'_> {
                 self.within(&directory, |dir| self.remove(dir, &name, expected))
             }
             Op::Sweep { .. } => self.within(&directory, |dir| {
-                let swept = self.sweep(dir, &name, SWEEP_DEPTH);
+                let swept = self.sweep(dir, &name);
                 swept.map_err(Failure::io("remove what an interrupted run left"))
             }),
             Op::ReplaceDirectory { .. } => return self.replace_directory(step),
@@ -128,11 +125,14 @@ impl Applier<'_> {
                 .link_at(from, name.as_bytes(), dir, temporary.as_bytes())
                 .map_err(Failure::io("give the file another name"))
         })?;
-        Ok(Staged { temporary, digest: None, fresh: None, bytes: 0 })
+        let status = standing(self.fs(), dir, &temporary)?;
+        let status = status.ok_or(Failure::Changed("its new name vanished again"))?;
+        Ok(Staged { temporary, digest: None, fresh: None, bytes: 0, status, as_wanted: true })
     }
 
-    /// Removes what has a temporary name: a file, or a directory with all that is in it.
-    fn sweep(&self, dir: BorrowedFd<'_>, name: &Name, depth: usize) -> io::Result<()> {
+    /// Removes what has a temporary name. A directory that a run left is empty; one that is not is
+    /// somebody else's under a name of ours, and stays.
+    fn sweep(&self, dir: BorrowedFd<'_>, name: &Name) -> io::Result<()> {
         let fs = self.fs();
         let status = match fs.status_at(dir, name.as_bytes()) {
             Ok(status) => status,
@@ -140,18 +140,10 @@ impl Applier<'_> {
             Err(error) => return Err(error),
         };
         self.wrote_in(dir);
-        if status.file_type != FileType::Directory {
-            return fs.unlink_at(dir, name.as_bytes());
+        match status.file_type {
+            FileType::Directory => fs.remove_directory_at(dir, name.as_bytes()),
+            _ => fs.unlink_at(dir, name.as_bytes()),
         }
-        if depth > 0 {
-            let inner = fs.open_at(dir, name.as_bytes(), Opening::Directory)?;
-            let mut names = Vec::new();
-            fs.list(inner.as_fd(), &mut |name, _, _| names.extend(Name::new(name)))?;
-            for name in names {
-                self.sweep(inner.as_fd(), &name, depth - 1)?;
-            }
-        }
-        fs.remove_directory_at(dir, name.as_bytes())
     }
 
     /// Gives what stands at `path` a second name under the history directory of this run.

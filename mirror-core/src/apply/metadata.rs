@@ -71,11 +71,16 @@ impl Applier<'_> {
                 present.push(name);
             }
         }
-        for (name, value) in wanted.iter().filter(|(name, _)| self.onto.manages(name)) {
-            let there = present.iter().any(|present| present == name);
-            if !there || fs.get_xattr(file, name)? != value {
-                fs.set_xattr(file, name, value)?;
-                changed = true;
+        // ACLs last: one of them may take away the permission to set the others.
+        let is_acl = |name: &[u8]| name.starts_with(b"system.");
+        for acls in [false, true] {
+            let some = wanted.iter().filter(|(name, _)| is_acl(name) == acls);
+            for (name, value) in some.filter(|(name, _)| self.onto.manages(name)) {
+                let there = present.iter().any(|present| present == name);
+                if !there || fs.get_xattr(file, name)? != value {
+                    fs.set_xattr(file, name, value)?;
+                    changed = true;
+                }
             }
         }
         Ok(changed)

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::{Applier, Failure, check, standing};
 use crate::endpoint::{Content, Durability, Opened};
 use crate::entry::{Digest, Entry, Identity, Kind, Meta};
-use crate::fs::{Opening, Renaming, write_all_at};
+use crate::fs::{Opening, Renaming, Status, write_all_at};
 use crate::path::{Name, RelPath};
 use crate::plan::Expected;
 
@@ -27,6 +27,11 @@ pub(super) struct Staged {
     /// The source's entry, if it was newer than planned.
     pub(super) fresh: Option<Box<Entry>>,
     pub(super) bytes: u64,
+    /// What it was when it was whole.
+    pub(super) status: Status,
+    /// Whether its metadata are what was asked for. The file system may not have room for them,
+    /// or somebody else may have been quicker; then it is looked at again in the next run.
+    pub(super) as_wanted: bool,
 }
 
 /// What is wanted at a place.
@@ -50,13 +55,10 @@ impl Applier<'_> {
             Kind::File { .. } => self.stage_file(dir, &temporary, wanted, buffer),
             _ => self.stage_special(dir, &temporary, wanted),
         };
-        match staged {
-            Ok((digest, fresh, bytes)) => Ok(Staged { temporary, digest, fresh, bytes }),
-            Err(failure) => {
-                self.discard(dir, &temporary);
-                Err(failure)
-            }
+        if staged.is_err() {
+            self.discard(dir, &temporary);
         }
+        staged
     }
 
     /// Removes a temporary name that did not come to anything. If that fails the next run sweeps
@@ -65,14 +67,13 @@ impl Applier<'_> {
         let _ = self.fs().unlink_at(dir, temporary.as_bytes());
     }
 
-    #[expect(clippy::type_complexity, reason = "the parts of a Staged but for its name")]
     fn stage_file(
         &self,
         dir: BorrowedFd<'_>,
         temporary: &Name,
         wanted: &Wanted<'_>,
         buffer: &mut Vec<u8>,
-    ) -> Result<(Option<Digest>, Option<Box<Entry>>, u64), Failure> {
+    ) -> Result<Staged, Failure> {
         let fs = self.fs();
         for _ in 0..ATTEMPTS {
             let opened = self.job.source.open(wanted.path, wanted.source);
@@ -103,7 +104,11 @@ impl Applier<'_> {
             if self.job.durability == Durability::EachFile {
                 fs.sync(file.as_fd()).map_err(Failure::io("bring it to the disk"))?;
             }
-            return Ok((Some(digest), fresh, size));
+            let status = fs.status(file.as_fd()).map_err(Failure::io("look at a new file"))?;
+            let temporary = temporary.clone();
+            let as_wanted = self.has(&status, meta);
+            let digest = Some(digest);
+            return Ok(Staged { temporary, digest, fresh, bytes: size, status, as_wanted });
         }
         Err(Failure::Changed("it kept changing on the source while it was read"))
     }
@@ -154,13 +159,12 @@ impl Applier<'_> {
         Ok(unchanged.then(|| Digest(*hasher.finalize().as_bytes())))
     }
 
-    #[expect(clippy::type_complexity, reason = "the parts of a Staged but for its name")]
     fn stage_special(
         &self,
         dir: BorrowedFd<'_>,
         temporary: &Name,
         wanted: &Wanted<'_>,
-    ) -> Result<(Option<Digest>, Option<Box<Entry>>, u64), Failure> {
+    ) -> Result<Staged, Failure> {
         let fs = self.fs();
         let name = temporary.as_bytes();
         let node = |file_type, number| fs.make_node_at(dir, name, file_type, number);
@@ -181,14 +185,57 @@ impl Applier<'_> {
             Kind::Directory => &Meta { mode: wanted.meta.mode | 0o700, ..wanted.meta.clone() },
             _ => wanted.meta,
         };
-        if status.uid != rustix::process::geteuid().as_raw() {
+        let ours = status.uid == rustix::process::geteuid().as_raw();
+        if !ours || !is_of_kind(&status, wanted.kind) {
             return Err(Failure::Changed("somebody put something else under a temporary name"));
         }
         self.set_meta(handle.as_fd(), wanted.kind, meta, &status)?;
-        Ok((None, None, 0))
+        let status = fs.status(handle.as_fd()).map_err(Failure::io("look at it"))?;
+        let temporary = temporary.clone();
+        let symlink = matches!(wanted.kind, Kind::Symlink { .. });
+        let as_wanted = self.has(
+            &status,
+            &Meta { mode: if symlink { status.mode } else { meta.mode }, ..meta.clone() },
+        );
+        Ok(Staged { temporary, digest: None, fresh: None, bytes: 0, status, as_wanted })
     }
 
-    /// Gives what was staged its place, if what stands there is what the plan expects.
+    /// Whether an inode has the metadata that it was given, as far as they can be given at all.
+    fn has(&self, status: &Status, meta: &Meta) -> bool {
+        status.mode == meta.mode
+            && status.mtime == meta.mtime
+            && (status.uid == meta.uid || !self.onto.sets_user())
+            && (status.gid == meta.gid || !self.onto.sets_group(meta.gid))
+    }
+
+    /// Gives what was staged its place, and makes sure that it is still what was staged: others
+    /// may have seen it under its temporary name.
+    pub(super) fn place_staged(
+        &self,
+        dir: BorrowedFd<'_>,
+        staged: &Staged,
+        name: &Name,
+        expected: &Expected,
+    ) -> Result<Status, Failure> {
+        let touched = Failure::Changed("somebody changed it before it had its place");
+        let waiting = standing(self.fs(), dir, &staged.temporary)?;
+        if waiting.is_none_or(|now| now.identity != staged.status.identity) {
+            self.discard(dir, &staged.temporary);
+            return Err(touched);
+        }
+        self.place(dir, &staged.temporary, name, expected)?;
+        // The rename itself stamps it; nothing else may have changed.
+        let placed = standing(self.fs(), dir, name)?;
+        let as_staged = |now: &Status| {
+            let was = &staged.status;
+            now.identity.is_same_inode(&was.identity)
+                && (now.size, now.mtime) == (was.size, was.mtime)
+                && (now.mode, now.uid, now.gid) == (was.mode, was.uid, was.gid)
+        };
+        placed.filter(as_staged).ok_or(touched)
+    }
+
+    /// Gives what has a temporary name its place, if what stands there is what the plan expects.
     pub(super) fn place(
         &self,
         dir: BorrowedFd<'_>,
@@ -228,6 +275,19 @@ impl Applier<'_> {
         check(expected, standing(fs, to_dir, to)?.as_ref())?;
         rename(Renaming::Replace).map_err(Failure::io("rename it into place"))
     }
+}
+
+fn is_of_kind(status: &Status, kind: &Kind) -> bool {
+    status.file_type
+        == match kind {
+            Kind::Directory => FileType::Directory,
+            Kind::File { .. } => FileType::RegularFile,
+            Kind::Symlink { .. } => FileType::Symlink,
+            Kind::Fifo => FileType::Fifo,
+            Kind::Socket => FileType::Socket,
+            Kind::CharacterDevice { .. } => FileType::CharacterDevice,
+            Kind::BlockDevice { .. } => FileType::BlockDevice,
+        }
 }
 
 /// Whether a file system does not know a kind of rename.

@@ -21,12 +21,24 @@ impl Applier<'_> {
             Op::ReplaceWithDirectory { path, meta, expected, keep_old } => self
                 .keep_if(*keep_old, path)
                 .and_then(|()| self.replace_with_directory(path, meta, expected)),
-            Op::MoveDirectory { from, to, expected } => self.move_directory(from, to, expected),
+            Op::MoveDirectory { from, to, expected } => {
+                match self.move_directory(from, to, expected) {
+                    // Moving a directory changes its own link to its parent, for which it has to
+                    // be writable itself.
+                    Err(Failure::Io(_, error))
+                        if error.kind() == std::io::ErrorKind::PermissionDenied
+                            && self.unlock(from) =>
+                    {
+                        self.move_directory(from, to, expected)
+                    }
+                    result => result,
+                }
+            }
             _ => return,
         };
         match done {
             Ok(status) => self.done(step.id, &step.op, status.identity),
-            Err(failure) => self.failed(step.op.path(), &failure),
+            Err(failure) => self.failed_to_create(step.op.path(), &failure),
         }
     }
 
@@ -109,17 +121,26 @@ impl Applier<'_> {
         let (to_directory, to_name) = self.split(to)?;
         self.within(&from_directory, |from_dir| {
             check(expected, standing(self.fs(), from_dir, &from_name)?.as_ref())?;
-            // Moving a directory changes its link to its parent, which its own mode may forbid.
             self.within(&to_directory, |to_dir| {
                 let moved =
                     self.rename_over(from_dir, &from_name, to_dir, &to_name, &Expected::Absent);
                 moved?;
+                self.unlocked_move_along(from, to);
                 self.wrote_in(to_dir);
                 self.wrote_in(from_dir);
                 let moved = standing(self.fs(), to_dir, &to_name)?;
                 moved.ok_or(Failure::Changed("it vanished again"))
             })
         })
+    }
+
+    /// Directories that were unlocked are where the one that they are in has gone.
+    fn unlocked_move_along(&self, from: &RelPath, to: &RelPath) {
+        let mut unlocked = super::lock(&self.unlocked);
+        let all = std::mem::take(&mut *unlocked);
+        unlocked.extend(
+            all.into_iter().map(|(path, was)| (path.rebase(from, to).unwrap_or(path), was)),
+        );
     }
 
     /// Gives files other names. Those whose old name gets other content are linked first, so that
@@ -138,7 +159,7 @@ impl Applier<'_> {
         for step in all() {
             let step = step?;
             if let Err(failure) = self.move_file(&step) {
-                self.failed(step.op.path(), &failure);
+                self.failed_to_create(step.op.path(), &failure);
             }
             self.job.cancel.check()?;
             self.go_on()?;
@@ -242,7 +263,8 @@ impl Applier<'_> {
 
     fn note_identity(&self, id: u32, identity: Identity) {
         if let Some(Some(outcome)) = super::lock(&self.outcomes).steps.get_mut(id as usize) {
-            outcome.identity = identity;
+            let ours = outcome.identity.is_same_inode(&identity);
+            outcome.identity = if ours { identity } else { outcome.identity.without_version() };
         }
     }
 
