@@ -69,6 +69,14 @@ pub enum Error {
         /// What is wrong there.
         why: String,
     },
+    /// A saved plan cannot be opened.
+    #[error("cannot read the plan {}: {}; nothing was changed", shown(.path), explain(.source))]
+    OpenPlan {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// A filter rule that cannot be understood. Rules fail closed: nothing runs without them.
     #[error("cannot use {}: {why}", filter_place(.file.as_deref(), *.line))]
     Filter {

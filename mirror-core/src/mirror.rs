@@ -17,7 +17,7 @@ use crate::listing::{Pair, record_of};
 use crate::local::LocalTree;
 use crate::manifest::{Manifest, Record, RootId};
 use crate::plan::{Conflict, Counts, Plan};
-use crate::policy::{Compare, Direction, Policy};
+use crate::policy::{Compare, Direction, Fidelity, Policy};
 use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::read::ContentReader;
 use crate::reconcile::{Census, Item, Ledger, Rules, compare, decide, relocate::relocate};
@@ -198,17 +198,19 @@ impl<'a> Mirror<'a> {
     /// Compares both trees without what a run remembers, and lists how they differ.
     ///
     /// # Errors
-    /// Those of [`plan`](Self::plan); for [`Level::Independent`] both trees have to be local.
+    /// Those of [`plan`](Self::plan). [`Level::Independent`] is [`Level::Digest`] where it cannot be
+    /// had: for trees that are not local, and for hosted fidelity.
     pub fn verify(&self, level: Level) -> Result<Vec<Difference>, Error> {
         self.observer.event(&Event::Phase(Phase::Verifying));
         let compare = match level {
-            Level::Independent => {
+            // The independent walk knows nothing of what a policy leaves out.
+            Level::Independent if self.policy.fidelity == Fidelity::Archive => {
                 if let (Some(a), Some(b)) = (self.trees.a.as_local(), self.trees.b.as_local()) {
                     return self.verify_independently(a, b);
                 }
                 Compare::Checksum
             }
-            Level::Digest => Compare::Checksum,
+            Level::Independent | Level::Digest => Compare::Checksum,
             Level::Quick => Compare::Quick,
         };
         let policy = Policy { compare, ..self.policy.clone() };
@@ -311,29 +313,25 @@ impl<'a> Mirror<'a> {
         self.observer.event(&Event::Phase(Phase::Scanning));
         // One worker beside the caller keeps two cores busy with two trees.
         let threads = (self.threads / 2).max(1);
-        let request = |side: Side| ScanRequest {
-            side,
-            policy: &self.policy,
-            filter: &self.filter,
-            hide_excluded: !(side == Side::B
-                && self.policy.direction == Direction::Mirror
-                && self.filter.deletes_excluded()),
-            base: remembered.base.clone(),
-            other_root: None,
-            threads,
-            cancel: &self.cancel,
+        let request = |side: Side| -> Result<ScanRequest<'_>, Error> {
+            let other = self.trees.on(side.other());
+            let local = self.trees.on(side).as_local().and(other.as_local());
+            let other_root = local.map(|_| other.id()).transpose()?;
+            Ok(ScanRequest {
+                side,
+                policy: &self.policy,
+                filter: &self.filter,
+                hide_excluded: !(side == Side::B
+                    && self.policy.direction == Direction::Mirror
+                    && self.filter.deletes_excluded()),
+                other_root: other_root.map(|id| (id.device, id.inode)).filter(|id| id.1 != 0),
+                base: remembered.base.clone(),
+                threads,
+                cancel: &self.cancel,
+            })
         };
-        let local = |side| self.trees.on(side).as_local().map(|_| self.trees.on(side).id());
-        let place = |id: RootId| (id.inode != 0).then_some((id.device, id.inode));
-        let met_in = |side: Side| -> Result<ScanRequest<'_>, Error> {
-            let other = match (local(side), local(side.other())) {
-                (Some(_), Some(id)) => place(id?),
-                _ => None,
-            };
-            Ok(ScanRequest { other_root: other, ..request(side) })
-        };
-        let mut a = self.trees.a.scan(&met_in(Side::A)?)?;
-        let mut b = self.trees.b.scan(&met_in(Side::B)?)?;
+        let mut a = self.trees.a.scan(&request(Side::A)?)?;
+        let mut b = self.trees.b.scan(&request(Side::B)?)?;
         let roots = [a.root().clone(), b.root().clone()];
         let base = remembered.base.as_deref();
         let blocks = base.map(Manifest::shared_blocks).into_iter().flatten();

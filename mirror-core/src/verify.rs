@@ -14,9 +14,9 @@ pub use independent::{Difference, Independent, verify_independently};
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Level {
-    /// Metadata against what a run has remembered; no content is read.
+    /// Metadata of both trees, compared anew without what is remembered; files are read where these leave a doubt.
     Quick,
-    /// The target's content, read anew, against the remembered digests.
+    /// The contents of all files on both sides, read anew.
     Digest,
     /// Both trees, read anew by code that shares nothing with the code that mirrors.
     Independent,

@@ -249,7 +249,7 @@ fn state_folder(arguments: &Arguments) -> Option<PathBuf> {
 
 fn read_plan(file: &PathBuf) -> Result<Plan, Error> {
     let opened =
-        File::open(file).map_err(|error| Error::Plan { line: 0, why: error.to_string() })?;
+        File::open(file).map_err(|error| Error::OpenPlan { path: file.clone(), source: error })?;
     Plan::read_json(BufReader::new(opened))
 }
 

@@ -109,7 +109,10 @@ impl Applier<'_> {
             })
         };
         match set() {
-            Ok(status) => self.done(step.id, &step.op, status.identity),
+            Ok(status) => {
+                let identity = self.lasting_identity(&status, meta);
+                self.done(step.id, &step.op, identity);
+            }
             Err(failure) => self.failed(path, &failure),
         }
     }
@@ -131,7 +134,10 @@ impl Applier<'_> {
             self.fs().status(handle.as_fd()).map_err(Failure::io("look at it"))
         };
         match set() {
-            Ok(status) => self.done(step.id, &step.op, status.identity),
+            Ok(status) => {
+                let identity = self.lasting_identity(&status, meta);
+                self.done(step.id, &step.op, identity);
+            }
             Err(failure) => self.failed(path, &failure),
         }
     }

@@ -192,17 +192,22 @@ impl Applier<'_> {
         self.set_meta(handle.as_fd(), wanted.kind, meta, &status)?;
         let status = fs.status(handle.as_fd()).map_err(Failure::io("look at it"))?;
         let temporary = temporary.clone();
-        let symlink = matches!(wanted.kind, Kind::Symlink { .. });
-        let as_wanted = self.has(
-            &status,
-            &Meta { mode: if symlink { status.mode } else { meta.mode }, ..meta.clone() },
-        );
+        let as_wanted = self.has(&status, meta);
         Ok(Staged { temporary, digest: None, fresh: None, bytes: 0, status, as_wanted })
+    }
+
+    /// The identity to remember of something that was given `meta`: it stands for no version when
+    /// it has other metadata all the same.
+    pub(super) fn lasting_identity(&self, status: &Status, meta: &Meta) -> Identity {
+        match self.has(status, meta) {
+            true => status.identity,
+            false => status.identity.without_version(),
+        }
     }
 
     /// Whether an inode has the metadata that it was given, as far as they can be given at all.
     fn has(&self, status: &Status, meta: &Meta) -> bool {
-        status.mode == meta.mode
+        (status.mode == meta.mode || status.file_type == FileType::Symlink)
             && status.mtime == meta.mtime
             && (status.uid == meta.uid || !self.onto.sets_user())
             && (status.gid == meta.gid || !self.onto.sets_group(meta.gid))
