@@ -1,5 +1,6 @@
 //! What is to be done, as data: steps in the order they are carried out, and their sums.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::os::fd::OwnedFd;
@@ -136,6 +137,10 @@ pub enum Op {
     Link {
         /// The name that has the right content.
         leader: RelPath,
+        /// The step that gives the leader that content; without it nothing is linked.
+        after: Option<u32>,
+        /// What the leader is, where no step of this plan has to change it first.
+        leader_expected: Option<Expected>,
         /// The names that become the same inode, and what each is now.
         members: Vec<(RelPath, Expected)>,
         /// Whether what the members are now is kept under `.mirror-history/` first.
@@ -164,6 +169,10 @@ pub enum Op {
         expected: Expected,
         /// The name whose inode it shares, where it becomes another name instead of a copy.
         leader: Option<RelPath>,
+        /// The step that gives the leader its content; without it nothing is linked.
+        after: Option<u32>,
+        /// What the leader is, where no step of this plan has to change it first.
+        leader_expected: Option<Expected>,
     },
     /// Delete what an interrupted run left behind.
     Sweep {
@@ -230,6 +239,15 @@ impl Op {
             | Op::Settle { path, .. } => path,
             Op::MoveDirectory { to, .. } | Op::MoveFile { to, .. } => to,
             Op::Link { leader, .. } => leader,
+        }
+    }
+
+    /// The step that has to be done before this one, where it links names to a file that another
+    /// step brings to its content.
+    fn after_mut(&mut self) -> Option<&mut u32> {
+        match self {
+            Op::Link { after, .. } | Op::ReplaceDirectory { after, .. } => after.as_mut(),
+            _ => None,
         }
     }
 
@@ -554,6 +572,8 @@ impl Plan {
         let mut plan = Plan::new(None);
         let mut number = 0;
         let mut buffer = Vec::new();
+        // Steps are numbered anew; these are the numbers that others may speak of.
+        let mut numbers: HashMap<u32, u32> = HashMap::new();
         let fail = |line: u64, why: String| Error::Plan { line, why };
         loop {
             number += 1;
@@ -579,9 +599,22 @@ impl Plan {
                 }
                 _ if number == 1 => return Err(fail(1, "it is not a plan".to_owned())),
                 Line::Plan { .. } => return Err(fail(number, "a second head".to_owned())),
-                Line::Step(step) => {
+                Line::Step(mut step) => {
                     check(&step.op).map_err(|why| fail(number, why.to_owned()))?;
+                    if let Some(after) = step.op.after_mut() {
+                        let known = numbers.get(after).copied();
+                        *after = known.ok_or_else(|| {
+                            fail(
+                                number,
+                                "it follows a step that does not come before it".to_owned(),
+                            )
+                        })?;
+                    }
                     let id = plan.reserve();
+                    if numbers.insert(step.id, id).is_some() {
+                        let why = "another step has the same number".to_owned();
+                        return Err(fail(number, why));
+                    }
                     plan.push(id, step.side, step.op).map_err(Error::Spool)?;
                 }
                 Line::Conflict(conflict) => plan.conflicts.push(conflict),
@@ -621,12 +654,23 @@ fn check(op: &Op) -> Result<(), &'static str> {
             paths.push(from);
         }
         Op::MoveFile { from, .. } => paths.push(from),
-        Op::Link { members, .. } => paths.extend(members.iter().map(|(path, _)| path)),
+        Op::Link { members, after, leader_expected, .. } => {
+            if after.is_some() == leader_expected.is_some() {
+                return Err("it does not say what its names are linked to");
+            }
+            paths.extend(members.iter().map(|(path, _)| path));
+        }
         Op::Put { kind: Kind::Directory, .. }
         | Op::ReplaceDirectory { kind: Kind::Directory, .. } => {
             return Err("a directory is made, not copied");
         }
-        Op::ReplaceDirectory { leader: Some(leader), .. } => paths.push(leader),
+        Op::ReplaceDirectory { leader, after, leader_expected, .. } => {
+            let said = usize::from(after.is_some()) + usize::from(leader_expected.is_some());
+            if said != usize::from(leader.is_some()) {
+                return Err("it does not say what its name is linked to");
+            }
+            paths.extend(leader);
+        }
         _ => {}
     }
     if !matches!(op, Op::Settle { .. }) && paths.iter().any(|path| path.is_root()) {

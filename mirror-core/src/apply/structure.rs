@@ -248,16 +248,17 @@ impl Applier<'_> {
 
     /// Makes names of one inode.
     pub(super) fn link(&self, step: &Step) {
-        let Op::Link { leader, members, keep_old } = &step.op else {
+        let Op::Link { leader, after, leader_expected, members, keep_old } = &step.op else {
             return;
         };
+        let leader = Leader { path: leader, after: *after, expected: leader_expected.as_ref() };
         let mut counts = Counts::default();
         let mut whole = true;
         for (member, expected) in members {
             let keep_old = *keep_old && *expected != Expected::Absent;
             let linked = self
                 .keep_if(keep_old, member)
-                .and_then(|()| self.link_member(leader, member, expected));
+                .and_then(|()| self.link_member(&leader, member, expected));
             match linked {
                 Ok(()) if *expected == Expected::Absent => counts.created += 1,
                 Ok(()) => counts.updated += 1,
@@ -268,7 +269,7 @@ impl Applier<'_> {
             }
         }
         let status = self
-            .split(leader)
+            .split(leader.path)
             .and_then(|(directory, name)| {
                 self.within(&directory, |dir| standing(self.fs(), dir, &name))
             })
@@ -283,34 +284,91 @@ impl Applier<'_> {
         }
     }
 
+    /// Makes sure that a file is what names are to be linked to: the one that its step has brought
+    /// level, or the one that the scan saw.
+    pub(super) fn check_leader(
+        &self,
+        leader: &Leader<'_>,
+        status: Option<&Status>,
+    ) -> Result<(), Failure> {
+        let status = status
+            .filter(|status| status.file_type != FileType::Directory)
+            .ok_or(Failure::Changed("the file that it is another name of is not there"))?;
+        let level = match (leader.after, leader.expected) {
+            (Some(id), _) => {
+                let outcomes = super::lock(&self.outcomes);
+                let outcome = outcomes.steps.get(id as usize).and_then(Option::as_ref);
+                outcome.is_some_and(|outcome| outcome.identity.is_same_inode(&status.identity))
+            }
+            // Our own links stamp it.
+            (None, Some(expected)) => check(&without_stamp(expected), Some(status)).is_ok(),
+            (None, None) => false,
+        };
+        if level {
+            return Ok(());
+        }
+        Err(Failure::Changed("the file that it is another name of could not be brought level"))
+    }
+
+    /// Gives a leader another, temporary name in `dir`.
+    pub(super) fn link_leader(
+        &self,
+        leader: &Leader<'_>,
+        leader_dir: BorrowedFd<'_>,
+        leader_name: &Name,
+        dir: BorrowedFd<'_>,
+    ) -> Result<Name, Failure> {
+        let fs = self.fs();
+        let temporary = self.temporary_name();
+        fs.link_at(leader_dir, leader_name.as_bytes(), dir, temporary.as_bytes())
+            .map_err(Failure::io("give the file another name"))?;
+        // What was linked is looked at, not what had the name a moment before.
+        let checked = standing(fs, dir, &temporary)
+            .and_then(|status| self.check_leader(leader, status.as_ref()));
+        if checked.is_err() {
+            self.discard(dir, &temporary);
+        }
+        checked.map(|()| temporary)
+    }
+
     fn link_member(
         &self,
-        leader: &RelPath,
+        leader: &Leader<'_>,
         member: &RelPath,
         expected: &Expected,
     ) -> Result<(), Failure> {
         let fs = self.fs();
-        let (leader_directory, leader_name) = self.split(leader)?;
+        let (leader_directory, leader_name) = self.split(leader.path)?;
         let (directory, name) = self.split(member)?;
         self.within(&leader_directory, |leader_dir| {
-            let status = standing(fs, leader_dir, &leader_name)?
-                .filter(|status| status.file_type != FileType::Directory)
-                .ok_or(Failure::Changed("the file that it is another name of is not there"))?;
+            let status = standing(fs, leader_dir, &leader_name)?;
+            self.check_leader(leader, status.as_ref())?;
             self.within(&directory, |dir| {
                 let now = standing(fs, dir, &name)?;
-                if now.is_some_and(|now| now.identity.is_same_inode(&status.identity)) {
+                let is_same = |(now, status): (&Status, &Status)| {
+                    now.identity.is_same_inode(&status.identity)
+                };
+                if now.as_ref().zip(status.as_ref()).is_some_and(is_same) {
                     return Ok(());
                 }
                 check(expected, now.as_ref())?;
-                let temporary = self.temporary_name();
-                fs.link_at(leader_dir, leader_name.as_bytes(), dir, temporary.as_bytes())
-                    .map_err(Failure::io("give the file another name"))?;
+                let temporary = self.link_leader(leader, leader_dir, &leader_name, dir)?;
                 self.place(dir, &temporary, &name, expected)?;
                 self.wrote_in(dir);
                 Ok(())
             })
         })
     }
+}
+
+/// A file that gets further names, and what it must be for that.
+#[derive(Debug)]
+pub(super) struct Leader<'a> {
+    pub(super) path: &'a RelPath,
+    /// The step that brings it level.
+    pub(super) after: Option<u32>,
+    /// What it is, where no step has to.
+    pub(super) expected: Option<&'a Expected>,
 }
 
 /// An expectation on something that this very run may have given another name, which stamps it.

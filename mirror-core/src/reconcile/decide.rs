@@ -245,8 +245,9 @@ impl Decider<'_, '_> {
     ) -> Result<Option<u32>, Error> {
         let group = &mut self.links.on_mut(side).groups[role.group()];
         let is_leader = matches!(role, Role::Leader { .. });
-        if is_leader {
+        if is_leader && step.is_some() {
             group.leader_step = step;
+            group.leader_expected = None;
         }
         if group.link.is_none() && !group.to_link.is_empty() {
             group.link = Some(self.plan.reserve());
@@ -258,7 +259,9 @@ impl Decider<'_, '_> {
         {
             let members = std::mem::take(&mut group.to_link);
             if !members.is_empty() {
-                let op = Op::Link { leader, members, keep_old: group.keep_old };
+                let (after, leader_expected) = (leader_step, group.leader_expected);
+                let keep_old = group.keep_old;
+                let op = Op::Link { leader, after, leader_expected, members, keep_old };
                 self.plan.push(id, side, op).map_err(Error::Spool)?;
             }
         }
@@ -328,7 +331,16 @@ impl Decider<'_, '_> {
                 self.hold(&diff.path.parent());
                 let (path, kind, source) =
                     (diff.path.clone(), wanted.kind.clone(), wanted.identity);
-                let op = Op::ReplaceDirectory { path, kind, meta, source, expected, leader: None };
+                let op = Op::ReplaceDirectory {
+                    path,
+                    kind,
+                    meta,
+                    source,
+                    expected,
+                    leader: None,
+                    after: None,
+                    leader_expected: None,
+                };
                 let id = self.plan.reserve();
                 let links = &self.links.on(side);
                 let group = links.roles.get(&diff.path).map(|role| role.group());
@@ -352,7 +364,8 @@ impl Decider<'_, '_> {
                 let mut done = None;
                 if !meets && !matches!(role, Some(Role::Member { .. })) {
                     let path = diff.path.clone();
-                    done = Some(self.step(side, Op::SetMeta { path, meta, expected })?);
+                    let op = Op::SetMeta { path, meta, expected };
+                    done = Some(self.leader_step(side, role, op)?);
                 }
                 if let Some(role) = role {
                     done = self.link(side, diff, role, done)?;
@@ -394,8 +407,12 @@ impl Decider<'_, '_> {
                 keeps_old_name: moved.keeps_old_name,
                 meta: moved.meta,
             };
-            let id = self.step(side, op)?;
-            return self.remember(&remembered, side, Some(id), None);
+            let id = self.leader_step(side, role, op)?;
+            let done = match role {
+                Some(role) => self.link(side, diff, role, Some(id))?,
+                None => Some(id),
+            };
+            return self.remember(&remembered, side, done, None);
         }
         let op = Op::Put {
             path: diff.path.clone(),
@@ -405,7 +422,7 @@ impl Decider<'_, '_> {
             expected,
             keep_old,
         };
-        let id = self.step(side, op)?;
+        let id = self.leader_step(side, role, op)?;
         self.copies(side, wanted, expected != Expected::Absent);
         let done = match role {
             Some(role) => self.link(side, diff, role, Some(id))?,
@@ -437,6 +454,18 @@ impl Decider<'_, '_> {
             _ => self.plan.push(id, side, op).map_err(Error::Spool)?,
         }
         self.forget(diff.path.clone(), Some(id))
+    }
+
+    /// Adds a step that may bring a leader to its content or metadata; others may have spoken of it
+    /// already.
+    fn leader_step(&mut self, side: Side, role: Option<Role>, op: Op) -> Result<u32, Error> {
+        let reserved = match role {
+            Some(Role::Leader { group, .. }) => self.links.on(side).groups[group].leader_step,
+            _ => None,
+        };
+        let id = reserved.unwrap_or_else(|| self.plan.reserve());
+        self.plan.push(id, side, op).map_err(Error::Spool)?;
+        Ok(id)
     }
 
     fn step(&mut self, side: Side, op: Op) -> Result<u32, Error> {

@@ -62,6 +62,8 @@ pub(crate) struct Group {
     pub(crate) link: Option<u32>,
     /// The step that brings the leader to its content or metadata.
     pub(crate) leader_step: Option<u32>,
+    /// What the leader is, where it stays as it is and needs no step.
+    pub(crate) leader_expected: Option<Expected>,
 }
 
 /// All groups of one side.
@@ -79,6 +81,8 @@ struct Member {
     same: bool,
     meets: bool,
     loses: bool,
+    /// Whether both sides are equal there, so that nothing but links may change.
+    agreed: bool,
     /// Whether it stays as it is: others may be linked to it, but it to nothing.
     stays: bool,
 }
@@ -155,6 +159,7 @@ fn find_on(
             meets: here
                 .is_some_and(|e| onto.is_met(&wanted.kind, &onto.meta(&wanted.meta), &e.meta)),
             loses: matches!(choice, Choice::Loses(..)),
+            agreed: choice == Choice::Agreed,
             stays,
             source: wanted.clone(),
             target: diff.on(target).cloned(),
@@ -207,8 +212,11 @@ impl Links {
             leader = kept;
             kept_inode = members[place].file().map(inode);
             kept_inode.map(|inode| owners.insert(inode, key));
-        } else if let Some(old) = vanishing.old_name(&members, rules, target) {
+            let as_it_is = members[place].meets || members[place].agreed;
+            group.leader_expected = members[place].file().filter(|_| as_it_is).map(Expected::of);
+        } else if let Some((old, entry)) = vanishing.old_name(&members, rules, target) {
             group.leader = Some(old);
+            group.leader_expected = Some(Expected::of(&entry));
             group.leader_goes = true;
             leader = None;
         }
@@ -286,7 +294,12 @@ impl Vanishing {
 
     /// The old name of an inode all of whose names on the source are new: they are linked to the
     /// old one before it goes, which copies nothing.
-    fn old_name(&self, members: &[Member], rules: &Rules<'_>, target: Side) -> Option<RelPath> {
+    fn old_name(
+        &self,
+        members: &[Member],
+        rules: &Rules<'_>,
+        target: Side,
+    ) -> Option<(RelPath, Entry)> {
         let linked_before_it_goes = |member: &&Member| !member.replaces_directory();
         let wanted = &members.iter().find(linked_before_it_goes)?.source;
         let (path, entry) = self.by_source.get(&inode(wanted))?;
@@ -297,6 +310,6 @@ impl Vanishing {
             && wanted.kind == entry.kind
             && onto.is_met(&wanted.kind, &onto.meta(&wanted.meta), &entry.meta);
         let all_go = self.names.get(&inode(entry)) == Some(&entry.identity.links);
-        (same && all_go && wanted.identity.links > 1).then(|| path.clone())
+        (same && all_go && wanted.identity.links > 1).then(|| (path.clone(), entry.clone()))
     }
 }
