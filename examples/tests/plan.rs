@@ -574,3 +574,23 @@ fn forged_numbers_neither_crash_nor_lead_anywhere() {
         forge.apply(line, &pointer, &forged[turn % forged.len()]);
     }
 }
+
+/// Each step is one line of a saved plan, and a line has an end.
+#[test]
+fn an_inode_with_thousands_of_names_takes_several_steps() {
+    let ground = Ground::new();
+    let first = ground.source("f", "same");
+    let name = |number: usize| format!("{number:0>200}");
+    for number in 0..1200 {
+        fs::hard_link(&first, ground.src().join(name(number))).unwrap();
+    }
+    let lines = planned(&ground);
+    let links: Vec<&Value> =
+        lines.iter().map(|line| &line["op"]["Link"]).filter(|link| link.is_object()).collect();
+    let counts: Vec<_> =
+        links.iter().map(|link| link["members"].as_array().unwrap().len()).collect();
+    assert_eq!(counts, [500, 500, 200]);
+    applying(&ground, &lines).done().assert_counts(&[("created", 1201)]);
+    assert_level(&ground.src(), &ground.dst());
+    ground.mirror().done();
+}

@@ -249,20 +249,21 @@ impl Decider<'_, '_> {
             group.leader_step = step;
             group.leader_expected = None;
         }
-        if group.link.is_none() && !group.to_link.is_empty() {
-            group.link = Some(self.plan.reserve());
-        }
+        let link = group.last_link(|| self.plan.reserve());
+        let leader_step = group.leader_step;
         // One that goes again is no member: then the first of them speaks for it.
-        let (link, leader_step) = (group.link, group.leader_step);
-        if let (true, Some(id), Some(leader)) =
-            (is_leader || group.leader_goes, link, group.leader.clone())
-        {
+        if is_leader || group.leader_goes {
             let members = std::mem::take(&mut group.to_link);
-            if !members.is_empty() {
-                let (after, leader_expected) = (leader_step, group.leader_expected);
-                let keep_old = group.keep_old;
+            let (mut after, mut leader_expected) = (leader_step, group.leader_expected);
+            for (&id, members) in group.links.iter().zip(members.chunks(links::NAMES_AT_ONCE)) {
+                let Some(leader) = group.leader.clone() else {
+                    break;
+                };
+                let (members, keep_old) = (members.to_vec(), group.keep_old);
                 let op = Op::Link { leader, after, leader_expected, members, keep_old };
                 self.plan.push(id, side, op).map_err(Error::Spool)?;
+                // The leader stands as it stood for this one, and all are done when the last is.
+                (after, leader_expected) = (Some(id), None);
             }
         }
         if matches!(role, Role::Member { linked: false, .. }) {

@@ -58,12 +58,28 @@ pub(crate) struct Group {
     pub(crate) to_link: Vec<(RelPath, Expected)>,
     /// Whether one of them has lost a conflict and is to be kept.
     pub(crate) keep_old: bool,
-    /// The step that links them.
-    pub(crate) link: Option<u32>,
+    /// The steps that link them, so many names each; they are done one after the other, and when
+    /// the last is done all are.
+    pub(crate) links: Vec<u32>,
     /// The step that brings the leader to its content or metadata.
     pub(crate) leader_step: Option<u32>,
     /// What the leader is, where it stays as it is and needs no step.
     pub(crate) leader_expected: Option<Expected>,
+}
+
+/// How many names one step links: a saved plan has one line for each step, and a line has an end.
+pub(crate) const NAMES_AT_ONCE: usize = 500;
+
+impl Group {
+    /// The number of the step after which all names are linked, where any has to be; `reserve`
+    /// gives out the numbers.
+    pub(crate) fn last_link(&mut self, reserve: impl FnMut() -> u32) -> Option<u32> {
+        if self.links.is_empty() {
+            let steps = self.to_link.len().div_ceil(NAMES_AT_ONCE);
+            self.links = std::iter::repeat_with(reserve).take(steps).collect();
+        }
+        self.links.last().copied()
+    }
 }
 
 /// All groups of one side.

@@ -188,7 +188,7 @@ impl Decider<'_, '_> {
             group.leader_step = Some(id);
         } else if group.leader_goes {
             // What stands is the first of those that are linked to the leader before it goes.
-            *after = Some(*group.link.get_or_insert_with(|| self.plan.reserve()));
+            *after = group.last_link(|| self.plan.reserve());
         } else {
             *leader_expected = group.leader_expected;
             if leader_expected.is_none() {
