@@ -400,6 +400,7 @@ impl Decider<'_, '_> {
             remembered.content = Content::Same(Some(moved.digest));
             self.plan.summary.bytes_matched += wanted.kind.size();
             self.touch(side, &moved.from);
+            let id = self.moving_away(side, &moved.from);
             let op = Op::MoveFile {
                 from: moved.from,
                 to: diff.path.clone(),
@@ -408,7 +409,13 @@ impl Decider<'_, '_> {
                 keeps_old_name: moved.keeps_old_name,
                 meta: moved.meta,
             };
-            let id = self.leader_step(side, role, op)?;
+            let id = match id {
+                Some(id) => {
+                    self.plan.push(id, side, op).map_err(Error::Spool)?;
+                    id
+                }
+                None => self.leader_step(side, role, op)?,
+            };
             let done = match role {
                 Some(role) => self.link(side, diff, role, Some(id))?,
                 None => Some(id),
@@ -444,8 +451,9 @@ impl Decider<'_, '_> {
         } else {
             self.touch(side, &diff.path);
         }
-        if self.moves.on(side).vacated.contains(&diff.path) {
-            return self.forget(diff.path.clone(), None);
+        // The old name of what could not be moved is still there, and no news to the base.
+        if let Some(id) = self.moving_away(side, &diff.path) {
+            return self.forget(diff.path.clone(), Some(id));
         }
         let id = self.plan.reserve();
         let (path, expected) = (diff.path.clone(), Expected::of(here));
@@ -455,6 +463,13 @@ impl Decider<'_, '_> {
             _ => self.plan.push(id, side, op).map_err(Error::Spool)?,
         }
         self.forget(diff.path.clone(), Some(id))
+    }
+
+    /// The number of the step that moves a file away from a name that it does not keep. Old and new
+    /// names come in any order.
+    fn moving_away(&mut self, side: Side, from: &RelPath) -> Option<u32> {
+        let id = self.moves.on_mut(side).vacated.get_mut(from)?;
+        Some(*id.get_or_insert_with(|| self.plan.reserve()))
     }
 
     /// Adds a step that may bring a leader to its content or metadata; others may have spoken of it
