@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::listing::Pair;
 use crate::path::RelPath;
 use crate::plan::{Conflict, ConflictKind, Expected, Op, Plan};
+use crate::policy::Direction;
 use crate::spool::Spool;
 
 /// Turns the compared items into a plan and what the base learns from it.
@@ -112,7 +113,10 @@ impl Decider<'_, '_> {
                     self.touch(target, &path);
                 }
                 let id = self.move_with(&path, is_top);
-                self.forget(path, id)?;
+                // What cannot be moved, to another mount for one, is not tried for ever: without
+                // its record the next run does not know the directory again and goes by files.
+                let whatever = is_top && self.rules.policy.direction == Direction::Mirror;
+                self.forget(path, id.filter(|_| !whatever))?;
             }
             Item::Diff(diff) => self.diff(*diff)?,
         }
