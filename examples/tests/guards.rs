@@ -274,6 +274,32 @@ fn an_unreadable_file_keeps_its_old_copy() {
 }
 
 #[test]
+fn the_names_of_an_unreadable_file_keep_what_they_have() {
+    let ground = Ground::ordinary();
+    let shut = ground.source("x", "new");
+    fs::hard_link(&shut, ground.src().join("y")).unwrap();
+    fs::hard_link(&shut, ground.src().join("z")).unwrap();
+    fs::set_permissions(&shut, Permissions::from_mode(0o000)).unwrap();
+    ground.target("x", "oldX");
+    ground.target("y", "precious");
+    fs::create_dir(ground.dst().join("z")).unwrap();
+    if am_root() {
+        edit::give_away(&ground.src(), ORDINARY);
+        edit::give_away(&ground.dst(), ORDINARY);
+    }
+    let run = ground.mirror().unprivileged().run().ends(3);
+    for name in ["x", "y", "z"] {
+        assert!(run.has_problem_at(name), "{}", run.shown());
+    }
+    assert_eq!(ground.read("x"), "oldX");
+    assert_eq!(ground.read("y"), "precious");
+    assert!(ground.dst().join("z").is_dir());
+    fs::set_permissions(&shut, Permissions::from_mode(0o644)).unwrap();
+    ground.mirror().unprivileged().done();
+    assert_level(&ground.src(), &ground.dst());
+}
+
+#[test]
 fn a_file_system_without_room_is_refused() {
     let ground = Ground::new();
     let Some(mounts) = Mounts::tmpfs(&ground.dst(), "size=1m") else {

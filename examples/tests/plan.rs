@@ -240,6 +240,52 @@ fn a_change_behind_the_back_of_a_plan_is_noticed() {
     }
 }
 
+/// Whatever a plan links names to has to be what it was made for: its own copy, or what was there.
+#[test]
+fn nothing_is_linked_to_what_somebody_put_there_since() {
+    for leader in ["old", "new"] {
+        let ground = Ground::new();
+        ground.source("x", "new");
+        fs::hard_link(ground.src().join("x"), ground.src().join("y")).unwrap();
+        fs::create_dir(ground.dst().join("z")).unwrap();
+        fs::hard_link(ground.src().join("x"), ground.src().join("z")).unwrap();
+        let x = ground.target("x", leader);
+        if leader == "new" {
+            let modified = fs::metadata(ground.src().join("x")).unwrap().modified().unwrap();
+            fs::File::options().write(true).open(&x).unwrap().set_modified(modified).unwrap();
+        }
+        ground.target("y", "precious");
+        let lines = planned(&ground);
+        fs::remove_file(&x).unwrap();
+        ground.target("x", "foreign");
+        let run = applying(&ground, &lines).run().ends(3);
+        assert!(run.has_problem_at("y") && run.has_problem_at("z"), "{}", run.shown());
+        assert_eq!(ground.read("x"), "foreign");
+        assert_eq!(ground.read("y"), "precious");
+        assert!(ground.dst().join("z").is_dir());
+        ground.mirror().done();
+        assert_level(&ground.src(), &ground.dst());
+    }
+}
+
+#[test]
+fn a_link_that_follows_no_step_before_it_is_refused() {
+    let ground = Ground::new();
+    ground.source("x", "new");
+    fs::hard_link(ground.src().join("x"), ground.src().join("y")).unwrap();
+    let lines = planned(&ground);
+    let link = lines.iter().position(|line| line["op"]["Link"].is_object()).unwrap();
+    assert!(lines[link]["op"]["Link"]["after"].is_u64(), "{}", lines[link]);
+    for forged in [json!(999), lines[link]["id"].clone(), Value::Null] {
+        let mut lines = lines.clone();
+        lines[link]["op"]["Link"]["after"] = forged;
+        assert_refused(&applying(&ground, &lines).run());
+        assert!(!ground.has("x") && !ground.has("y"));
+    }
+    applying(&ground, &lines).done();
+    assert_level(&ground.src(), &ground.dst());
+}
+
 #[test]
 fn a_plan_that_was_carried_out_does_no_harm_the_second_time() {
     let ground = changed();
@@ -527,4 +573,24 @@ fn forged_numbers_neither_crash_nor_lead_anywhere() {
     for (turn, (line, pointer)) in places.into_iter().enumerate() {
         forge.apply(line, &pointer, &forged[turn % forged.len()]);
     }
+}
+
+/// Each step is one line of a saved plan, and a line has an end.
+#[test]
+fn an_inode_with_thousands_of_names_takes_several_steps() {
+    let ground = Ground::new();
+    let first = ground.source("f", "same");
+    let name = |number: usize| format!("{number:0>200}");
+    for number in 0..1200 {
+        fs::hard_link(&first, ground.src().join(name(number))).unwrap();
+    }
+    let lines = planned(&ground);
+    let links: Vec<&Value> =
+        lines.iter().map(|line| &line["op"]["Link"]).filter(|link| link.is_object()).collect();
+    let counts: Vec<_> =
+        links.iter().map(|link| link["members"].as_array().unwrap().len()).collect();
+    assert_eq!(counts, [500, 500, 200]);
+    applying(&ground, &lines).done().assert_counts(&[("created", 1201)]);
+    assert_level(&ground.src(), &ground.dst());
+    ground.mirror().done();
 }

@@ -76,6 +76,33 @@ fn a_bind_mount_does_not_hide_that_the_trees_overlap() {
 }
 
 #[test]
+fn what_moves_into_another_mount_is_copied() {
+    if !can_mount() {
+        return;
+    }
+    let ground = Ground::new();
+    for name in ["f1", "swap", "dir/a", "dir/b", "mnt/swap", "stays/1", "stays/2"] {
+        ground.source(name, format!("content of {name}").repeat(10));
+    }
+    fs::create_dir_all(ground.dst().join("mnt")).unwrap();
+    // The mount has to outlive the first run: all of them are in one shell.
+    let program = env!("CARGO_BIN_EXE_mirror");
+    let (src, dst) = (ground.src(), ground.dst());
+    let script = format!(
+        "set -e; cd {root}; mount -t tmpfs none dst/mnt; m() {{ {program} --quiet --state state src dst; }}
+         m; mv src/f1 src/mnt/f1; mv src/dir src/mnt/dir; mv src/swap src/keep
+         mv src/mnt/swap src/swap; mv src/keep src/mnt/swap
+         m || test $? = 3; m; m; diff -r src dst",
+        root = src.parent().unwrap().display(),
+    );
+    let output =
+        std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stdout));
+    assert!(!dst.join("f1").exists() && !dst.join("dir").exists());
+}
+
+#[test]
 fn what_changes_hands_before_it_has_its_place_is_not_remembered() {
     let ground = Ground::new();
     for number in 0..2000 {
@@ -176,7 +203,11 @@ fn a_saved_plan_does_nothing_that_is_not_to_be_done() {
     ground.source("b", "b");
     let plan = ground.mirror().arg("--plan").run().ends(0);
     let lines: Vec<_> = plan.objects();
-    let step = |side: &str, op: serde_json::Value| serde_json::json!({"line": "step", "id": 90, "side": side, "op": op});
+    let mut id = 90;
+    let mut step = |side: &str, op: serde_json::Value| {
+        id += 1;
+        serde_json::json!({"line": "step", "id": id, "side": side, "op": op})
+    };
     let meta = serde_json::json!({"mode": 0o6755, "uid": 0, "gid": 0,
         "mtime": {"seconds": 0, "nanos": 0}, "xattrs": null});
     let source = serde_json::json!({"device": 1, "inode": 1,

@@ -137,6 +137,10 @@ pub enum Op {
     Link {
         /// The name that has the right content.
         leader: RelPath,
+        /// The step that gives the leader that content; without it nothing is linked.
+        after: Option<u32>,
+        /// What the leader is, where no step of this plan has to change it first.
+        leader_expected: Option<Expected>,
         /// The names that become the same inode, and what each is now.
         members: Vec<(RelPath, Expected)>,
         /// Whether what the members are now is kept under `.mirror-history/` first.
@@ -165,6 +169,10 @@ pub enum Op {
         expected: Expected,
         /// The name whose inode it shares, where it becomes another name instead of a copy.
         leader: Option<RelPath>,
+        /// The step that gives the leader its content; without it nothing is linked.
+        after: Option<u32>,
+        /// What the leader is, where no step of this plan has to change it first.
+        leader_expected: Option<Expected>,
     },
     /// Delete what an interrupted run left behind.
     Sweep {
@@ -231,6 +239,15 @@ impl Op {
             | Op::Settle { path, .. } => path,
             Op::MoveDirectory { to, .. } | Op::MoveFile { to, .. } => to,
             Op::Link { leader, .. } => leader,
+        }
+    }
+
+    /// The step that has to be done before this one, where it links names to a file that another
+    /// step brings to its content.
+    fn after_mut(&mut self) -> Option<&mut u32> {
+        match self {
+            Op::Link { after, .. } | Op::ReplaceDirectory { after, .. } => after.as_mut(),
+            _ => None,
         }
     }
 
@@ -306,6 +323,9 @@ impl Step {
         let mut op = self.op.clone();
         if let Op::Settle { differs: false, path, .. } = &op {
             op = Op::Sweep { path: path.clone() };
+        }
+        if let Some(after) = op.after_mut() {
+            *after = 0;
         }
         let bytes = postcard::to_allocvec(&(self.side, op)).map_err(io::Error::other)?;
         Ok(Digest::of(&bytes))
@@ -493,10 +513,14 @@ impl Plan {
     ///
     /// The metadata of directories that other steps touch is set in any case: it stays what it is.
     pub(crate) fn keep_only(&mut self, saved: &Plan) -> io::Result<()> {
-        let mut wanted: HashMap<Digest, RelPath> = HashMap::new();
+        let mut wanted: HashMap<Digest, Vec<RelPath>> = HashMap::new();
         for step in saved.steps() {
             let step = step?;
-            wanted.insert(step.likeness()?, step.op.path().clone());
+            let paths = match &step.op {
+                Op::Link { members, .. } => members.iter().map(|(path, _)| path.clone()).collect(),
+                op => vec![op.path().clone()],
+            };
+            wanted.insert(step.likeness()?, paths);
         }
         let mut kept = Plan::new(None);
         for step in self.steps() {
@@ -508,7 +532,7 @@ impl Plan {
         }
         kept.next_id = self.next_id;
         kept.summary = Summary { counts: kept.summary.counts, ..self.summary };
-        let mut gone: Vec<RelPath> = wanted.into_values().collect();
+        let mut gone: Vec<RelPath> = wanted.into_values().flatten().collect();
         gone.sort();
         gone.dedup();
         kept.summary.skipped += gone.len() as u64;
@@ -604,6 +628,8 @@ impl Plan {
         let mut plan = Plan::new(None);
         let mut number = 0;
         let mut buffer = Vec::new();
+        // Steps are numbered anew; these are the numbers that others may speak of.
+        let mut numbers: HashMap<u32, u32> = HashMap::new();
         let fail = |line: u64, why: String| Error::Plan { line, why };
         loop {
             number += 1;
@@ -629,9 +655,22 @@ impl Plan {
                 }
                 _ if number == 1 => return Err(fail(1, "it is not a plan".to_owned())),
                 Line::Plan { .. } => return Err(fail(number, "a second head".to_owned())),
-                Line::Step(step) => {
+                Line::Step(mut step) => {
                     check(&step.op).map_err(|why| fail(number, why.to_owned()))?;
+                    if let Some(after) = step.op.after_mut() {
+                        let known = numbers.get(after).copied();
+                        *after = known.ok_or_else(|| {
+                            fail(
+                                number,
+                                "it follows a step that does not come before it".to_owned(),
+                            )
+                        })?;
+                    }
                     let id = plan.reserve();
+                    if numbers.insert(step.id, id).is_some() {
+                        let why = "another step has the same number".to_owned();
+                        return Err(fail(number, why));
+                    }
                     plan.push(id, step.side, step.op).map_err(Error::Spool)?;
                 }
                 Line::Conflict(conflict) => plan.conflicts.push(conflict),
@@ -671,12 +710,23 @@ fn check(op: &Op) -> Result<(), &'static str> {
             paths.push(from);
         }
         Op::MoveFile { from, .. } => paths.push(from),
-        Op::Link { members, .. } => paths.extend(members.iter().map(|(path, _)| path)),
+        Op::Link { members, after, leader_expected, .. } => {
+            if after.is_some() == leader_expected.is_some() {
+                return Err("it does not say what its names are linked to");
+            }
+            paths.extend(members.iter().map(|(path, _)| path));
+        }
         Op::Put { kind: Kind::Directory, .. }
         | Op::ReplaceDirectory { kind: Kind::Directory, .. } => {
             return Err("a directory is made, not copied");
         }
-        Op::ReplaceDirectory { leader: Some(leader), .. } => paths.push(leader),
+        Op::ReplaceDirectory { leader, after, leader_expected, .. } => {
+            let said = usize::from(after.is_some()) + usize::from(leader_expected.is_some());
+            if said != usize::from(leader.is_some()) {
+                return Err("it does not say what its name is linked to");
+            }
+            paths.extend(leader);
+        }
         _ => {}
     }
     if !matches!(op, Op::Settle { .. }) && paths.iter().any(|path| path.is_root()) {

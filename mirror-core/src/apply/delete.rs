@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::FileType;
 
 use super::place::{Staged, Wanted, is_unsupported};
+use super::structure::Leader;
 use super::{Applier, Failure, check, standing};
 use crate::endpoint::Outcome;
 use crate::fs::Renaming;
@@ -60,7 +61,17 @@ impl Applier<'_> {
     }
 
     fn replace_directory(&self, step: &Step) {
-        let Op::ReplaceDirectory { path, kind, meta, source, expected, leader } = &step.op else {
+        let Op::ReplaceDirectory {
+            path,
+            kind,
+            meta,
+            source,
+            expected,
+            leader,
+            after,
+            leader_expected,
+        } = &step.op
+        else {
             return;
         };
         let Some((directory, name)) = path.split() else {
@@ -70,7 +81,10 @@ impl Applier<'_> {
         let replaced = self.within(&directory, |dir| {
             let fs = self.fs();
             let staged = match leader {
-                Some(leader) => self.stage_link(dir, leader)?,
+                Some(path) => {
+                    let expected = leader_expected.as_ref();
+                    self.stage_link(dir, &Leader { path, after: *after, expected })?
+                }
                 None => self.stage(dir, &wanted, &mut Vec::new())?,
             };
             let temporary = staged.temporary.as_bytes();
@@ -116,15 +130,11 @@ impl Applier<'_> {
     }
 
     /// Gives an inode of the target another, temporary name in `dir`.
-    fn stage_link(&self, dir: BorrowedFd<'_>, leader: &RelPath) -> Result<Staged, Failure> {
+    fn stage_link(&self, dir: BorrowedFd<'_>, leader: &Leader<'_>) -> Result<Staged, Failure> {
         let gone = Failure::Changed("the file that it is another name of is not there");
-        let (directory, name) = leader.split().ok_or(gone)?;
-        let temporary = self.temporary_name();
-        self.within(&directory, |from| {
-            self.fs()
-                .link_at(from, name.as_bytes(), dir, temporary.as_bytes())
-                .map_err(Failure::io("give the file another name"))
-        })?;
+        let (directory, name) = leader.path.split().ok_or(gone)?;
+        let temporary =
+            self.within(&directory, |from| self.link_leader(leader, from, &name, dir))?;
         let status = standing(self.fs(), dir, &temporary)?;
         let status = status.ok_or(Failure::Changed("its new name vanished again"))?;
         Ok(Staged { temporary, digest: None, fresh: None, bytes: 0, status, as_wanted: true })

@@ -3,8 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::FileType;
+use rustix::io::Errno;
 
-use super::place::{Wanted, is_unsupported};
+use super::place::{Staged, Wanted, is_unsupported};
 use super::{Applier, Failure, check, standing};
 use crate::endpoint::Outcome;
 use crate::entry::{Identity, Kind, Meta};
@@ -195,9 +196,21 @@ impl Applier<'_> {
         self.within(&from_directory, |from_dir| {
             check(expected, standing(self.fs(), from_dir, &from_name)?.as_ref())?;
             self.within(&to_directory, |to_dir| {
-                self.fs()
-                    .link_at(from_dir, from_name.as_bytes(), to_dir, aside.as_bytes())
-                    .map_err(Failure::io("give the file a second name"))
+                let linked =
+                    self.fs().link_at(from_dir, from_name.as_bytes(), to_dir, aside.as_bytes());
+                match linked {
+                    Err(error) if is_elsewhere(&error) => {
+                        let staged = self.stage_copy(to_dir, to)?;
+                        self.rename_over(
+                            to_dir,
+                            &staged.temporary,
+                            to_dir,
+                            &aside,
+                            &Expected::Absent,
+                        )
+                    }
+                    linked => linked.map_err(Failure::io("give the file a second name")),
+                }
             })
         })
     }
@@ -230,12 +243,24 @@ impl Applier<'_> {
                 check(expected, standing(fs, from_dir, &from_name)?.as_ref())?;
                 self.within(&to_directory, |to_dir| {
                     let replaces = without_stamp(replaces);
-                    self.rename_over(from_dir, &from_name, to_dir, &to_name, &replaces)?;
+                    let renamed =
+                        self.rename_over(from_dir, &from_name, to_dir, &to_name, &replaces);
+                    match renamed {
+                        Err(Failure::Io(_, error)) if is_elsewhere(&error) => {
+                            let staged = self.stage_copy(to_dir, to)?;
+                            self.place(to_dir, &staged.temporary, &to_name, &replaces)?;
+                            fs.unlink_at(from_dir, from_name.as_bytes())
+                                .map_err(Failure::io("remove the old name of what was moved"))?;
+                        }
+                        renamed => {
+                            renamed?;
+                            if let Some(meta) = meta {
+                                self.set_meta_of(to_dir, &to_name, meta)?;
+                            }
+                        }
+                    }
                     self.wrote_in(to_dir);
                     self.wrote_in(from_dir);
-                    if let Some(meta) = meta {
-                        self.set_meta_of(to_dir, &to_name, meta)?;
-                    }
                     standing(fs, to_dir, &to_name)
                 })
             })?
@@ -244,6 +269,23 @@ impl Applier<'_> {
             self.done(step.id, &step.op, status.identity);
         }
         Ok(())
+    }
+
+    /// Copies from the source what cannot be moved, since another mount is in between.
+    fn stage_copy(&self, dir: BorrowedFd<'_>, path: &RelPath) -> Result<Staged, Failure> {
+        // No version is like this one, so that the source's own metadata are taken.
+        let any = Identity { device: 0, inode: 0, ctime: Default::default(), links: 0 };
+        let meta = Meta {
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+            mtime: Default::default(),
+            xattrs: Default::default(),
+        };
+        let wanted = Wanted { path, kind: &Kind::File { size: 0 }, meta: &meta, source: &any };
+        let staged = self.stage(dir, &wanted, &mut Vec::new())?;
+        super::lock(&self.outcomes).bytes_copied += staged.bytes;
+        Ok(staged)
     }
 
     /// Sets the metadata of a file that has just got its name.
@@ -270,16 +312,17 @@ impl Applier<'_> {
 
     /// Makes names of one inode.
     pub(super) fn link(&self, step: &Step) {
-        let Op::Link { leader, members, keep_old } = &step.op else {
+        let Op::Link { leader, after, leader_expected, members, keep_old } = &step.op else {
             return;
         };
+        let leader = Leader { path: leader, after: *after, expected: leader_expected.as_ref() };
         let mut counts = Counts::default();
         let mut whole = true;
         for (member, expected) in members {
             let keep_old = *keep_old && *expected != Expected::Absent;
             let linked = self
                 .keep_if(keep_old, member)
-                .and_then(|()| self.link_member(leader, member, expected));
+                .and_then(|()| self.link_member(&leader, member, expected));
             match linked {
                 Ok(()) if *expected == Expected::Absent => counts.created += 1,
                 Ok(()) => counts.updated += 1,
@@ -290,7 +333,7 @@ impl Applier<'_> {
             }
         }
         let status = self
-            .split(leader)
+            .split(leader.path)
             .and_then(|(directory, name)| {
                 self.within(&directory, |dir| standing(self.fs(), dir, &name))
             })
@@ -305,34 +348,98 @@ impl Applier<'_> {
         }
     }
 
+    /// Makes sure that a file is what names are to be linked to: the one that its step has brought
+    /// level, or the one that the scan saw.
+    pub(super) fn check_leader(
+        &self,
+        leader: &Leader<'_>,
+        status: Option<&Status>,
+    ) -> Result<(), Failure> {
+        let status = status
+            .filter(|status| status.file_type != FileType::Directory)
+            .ok_or(Failure::Changed("the file that it is another name of is not there"))?;
+        let level = match (leader.after, leader.expected) {
+            (Some(id), _) => {
+                let outcomes = super::lock(&self.outcomes);
+                let outcome = outcomes.steps.get(id as usize).and_then(Option::as_ref);
+                outcome.is_some_and(|outcome| outcome.identity.is_same_inode(&status.identity))
+            }
+            // Our own links stamp it.
+            (None, Some(expected)) => check(&without_stamp(expected), Some(status)).is_ok(),
+            (None, None) => false,
+        };
+        if level {
+            return Ok(());
+        }
+        Err(Failure::Changed("the file that it is another name of could not be brought level"))
+    }
+
+    /// Gives a leader another, temporary name in `dir`.
+    pub(super) fn link_leader(
+        &self,
+        leader: &Leader<'_>,
+        leader_dir: BorrowedFd<'_>,
+        leader_name: &Name,
+        dir: BorrowedFd<'_>,
+    ) -> Result<Name, Failure> {
+        let fs = self.fs();
+        let temporary = self.temporary_name();
+        fs.link_at(leader_dir, leader_name.as_bytes(), dir, temporary.as_bytes())
+            .map_err(Failure::io("give the file another name"))?;
+        // What was linked is looked at, not what had the name a moment before.
+        let checked = standing(fs, dir, &temporary)
+            .and_then(|status| self.check_leader(leader, status.as_ref()));
+        if checked.is_err() {
+            self.discard(dir, &temporary);
+        }
+        checked.map(|()| temporary)
+    }
+
     fn link_member(
         &self,
-        leader: &RelPath,
+        leader: &Leader<'_>,
         member: &RelPath,
         expected: &Expected,
     ) -> Result<(), Failure> {
         let fs = self.fs();
-        let (leader_directory, leader_name) = self.split(leader)?;
+        let (leader_directory, leader_name) = self.split(leader.path)?;
         let (directory, name) = self.split(member)?;
         self.within(&leader_directory, |leader_dir| {
-            let status = standing(fs, leader_dir, &leader_name)?
-                .filter(|status| status.file_type != FileType::Directory)
-                .ok_or(Failure::Changed("the file that it is another name of is not there"))?;
+            let status = standing(fs, leader_dir, &leader_name)?;
+            self.check_leader(leader, status.as_ref())?;
             self.within(&directory, |dir| {
                 let now = standing(fs, dir, &name)?;
-                if now.is_some_and(|now| now.identity.is_same_inode(&status.identity)) {
+                let is_same = |(now, status): (&Status, &Status)| {
+                    now.identity.is_same_inode(&status.identity)
+                };
+                if now.as_ref().zip(status.as_ref()).is_some_and(is_same) {
                     return Ok(());
                 }
                 check(expected, now.as_ref())?;
-                let temporary = self.temporary_name();
-                fs.link_at(leader_dir, leader_name.as_bytes(), dir, temporary.as_bytes())
-                    .map_err(Failure::io("give the file another name"))?;
+                let temporary = self.link_leader(leader, leader_dir, &leader_name, dir)?;
                 self.place(dir, &temporary, &name, expected)?;
                 self.wrote_in(dir);
                 Ok(())
             })
         })
     }
+}
+
+/// A file that gets further names, and what it must be for that.
+#[derive(Debug)]
+pub(super) struct Leader<'a> {
+    pub(super) path: &'a RelPath,
+    /// The step that brings it level.
+    pub(super) after: Option<u32>,
+    /// What it is, where no step has to.
+    pub(super) expected: Option<&'a Expected>,
+}
+
+/// Whether a rename or a link failed because the places are on different mounts, or because the
+/// file system gives a file no second name.
+fn is_elsewhere(error: &std::io::Error) -> bool {
+    let elsewhere = [Errno::XDEV, Errno::PERM, Errno::MLINK, Errno::OPNOTSUPP];
+    Errno::from_io_error(error).is_some_and(|errno| elsewhere.contains(&errno))
 }
 
 /// An expectation on something that this very run may have given another name, which stamps it.

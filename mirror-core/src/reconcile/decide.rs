@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::listing::Pair;
 use crate::path::RelPath;
 use crate::plan::{Conflict, ConflictKind, Expected, Op, Plan};
+use crate::policy::Direction;
 use crate::spool::Spool;
 
 /// Turns the compared items into a plan and what the base learns from it.
@@ -112,7 +113,10 @@ impl Decider<'_, '_> {
                     self.touch(target, &path);
                 }
                 let id = self.move_with(&path, is_top);
-                self.forget(path, id)?;
+                // What cannot be moved, to another mount for one, is not tried for ever: without
+                // its record the next run does not know the directory again and goes by files.
+                let whatever = is_top && self.rules.policy.direction == Direction::Mirror;
+                self.forget(path, id.filter(|_| !whatever))?;
             }
             Item::Diff(diff) => self.diff(*diff)?,
         }
@@ -245,21 +249,25 @@ impl Decider<'_, '_> {
     ) -> Result<Option<u32>, Error> {
         let group = &mut self.links.on_mut(side).groups[role.group()];
         let is_leader = matches!(role, Role::Leader { .. });
-        if is_leader {
+        if is_leader && step.is_some() {
             group.leader_step = step;
+            group.leader_expected = None;
         }
-        if group.link.is_none() && !group.to_link.is_empty() {
-            group.link = Some(self.plan.reserve());
-        }
+        let link = group.last_link(|| self.plan.reserve());
+        let leader_step = group.leader_step;
         // One that goes again is no member: then the first of them speaks for it.
-        let (link, leader_step) = (group.link, group.leader_step);
-        if let (true, Some(id), Some(leader)) =
-            (is_leader || group.leader_goes, link, group.leader.clone())
-        {
+        if is_leader || group.leader_goes {
             let members = std::mem::take(&mut group.to_link);
-            if !members.is_empty() {
-                let op = Op::Link { leader, members, keep_old: group.keep_old };
+            let (mut after, mut leader_expected) = (leader_step, group.leader_expected);
+            for (&id, members) in group.links.iter().zip(members.chunks(links::NAMES_AT_ONCE)) {
+                let Some(leader) = group.leader.clone() else {
+                    break;
+                };
+                let (members, keep_old) = (members.to_vec(), group.keep_old);
+                let op = Op::Link { leader, after, leader_expected, members, keep_old };
                 self.plan.push(id, side, op).map_err(Error::Spool)?;
+                // The leader stands as it stood for this one, and all are done when the last is.
+                (after, leader_expected) = (Some(id), None);
             }
         }
         if matches!(role, Role::Member { linked: false, .. }) {
@@ -328,7 +336,16 @@ impl Decider<'_, '_> {
                 self.hold(&diff.path.parent());
                 let (path, kind, source) =
                     (diff.path.clone(), wanted.kind.clone(), wanted.identity);
-                let op = Op::ReplaceDirectory { path, kind, meta, source, expected, leader: None };
+                let op = Op::ReplaceDirectory {
+                    path,
+                    kind,
+                    meta,
+                    source,
+                    expected,
+                    leader: None,
+                    after: None,
+                    leader_expected: None,
+                };
                 let id = self.plan.reserve();
                 let links = &self.links.on(side);
                 let group = links.roles.get(&diff.path).map(|role| role.group());
@@ -352,7 +369,8 @@ impl Decider<'_, '_> {
                 let mut done = None;
                 if !meets && !matches!(role, Some(Role::Member { .. })) {
                     let path = diff.path.clone();
-                    done = Some(self.step(side, Op::SetMeta { path, meta, expected })?);
+                    let op = Op::SetMeta { path, meta, expected };
+                    done = Some(self.leader_step(side, role, op)?);
                 }
                 if let Some(role) = role {
                     done = self.link(side, diff, role, done)?;
@@ -386,6 +404,7 @@ impl Decider<'_, '_> {
             remembered.content = Content::Same(Some(moved.digest));
             self.plan.summary.bytes_matched += wanted.kind.size();
             self.touch(side, &moved.from);
+            let id = self.moving_away(side, &moved.from);
             let op = Op::MoveFile {
                 from: moved.from,
                 to: diff.path.clone(),
@@ -394,8 +413,18 @@ impl Decider<'_, '_> {
                 keeps_old_name: moved.keeps_old_name,
                 meta: moved.meta,
             };
-            let id = self.step(side, op)?;
-            return self.remember(&remembered, side, Some(id), None);
+            let id = match id {
+                Some(id) => {
+                    self.plan.push(id, side, op).map_err(Error::Spool)?;
+                    id
+                }
+                None => self.leader_step(side, role, op)?,
+            };
+            let done = match role {
+                Some(role) => self.link(side, diff, role, Some(id))?,
+                None => Some(id),
+            };
+            return self.remember(&remembered, side, done, None);
         }
         let op = Op::Put {
             path: diff.path.clone(),
@@ -405,7 +434,7 @@ impl Decider<'_, '_> {
             expected,
             keep_old,
         };
-        let id = self.step(side, op)?;
+        let id = self.leader_step(side, role, op)?;
         self.copies(side, wanted, expected != Expected::Absent);
         let done = match role {
             Some(role) => self.link(side, diff, role, Some(id))?,
@@ -426,8 +455,9 @@ impl Decider<'_, '_> {
         } else {
             self.touch(side, &diff.path);
         }
-        if self.moves.on(side).vacated.contains(&diff.path) {
-            return self.forget(diff.path.clone(), None);
+        // The old name of what could not be moved is still there, and no news to the base.
+        if let Some(id) = self.moving_away(side, &diff.path) {
+            return self.forget(diff.path.clone(), Some(id));
         }
         let id = self.plan.reserve();
         let (path, expected) = (diff.path.clone(), Expected::of(here));
@@ -437,6 +467,25 @@ impl Decider<'_, '_> {
             _ => self.plan.push(id, side, op).map_err(Error::Spool)?,
         }
         self.forget(diff.path.clone(), Some(id))
+    }
+
+    /// The number of the step that moves a file away from a name that it does not keep. Old and new
+    /// names come in any order.
+    fn moving_away(&mut self, side: Side, from: &RelPath) -> Option<u32> {
+        let id = self.moves.on_mut(side).vacated.get_mut(from)?;
+        Some(*id.get_or_insert_with(|| self.plan.reserve()))
+    }
+
+    /// Adds a step that may bring a leader to its content or metadata; others may have spoken of it
+    /// already.
+    fn leader_step(&mut self, side: Side, role: Option<Role>, op: Op) -> Result<u32, Error> {
+        let reserved = match role {
+            Some(Role::Leader { group, .. }) => self.links.on(side).groups[group].leader_step,
+            _ => None,
+        };
+        let id = reserved.unwrap_or_else(|| self.plan.reserve());
+        self.plan.push(id, side, op).map_err(Error::Spool)?;
+        Ok(id)
     }
 
     fn step(&mut self, side: Side, op: Op) -> Result<u32, Error> {

@@ -58,10 +58,28 @@ pub(crate) struct Group {
     pub(crate) to_link: Vec<(RelPath, Expected)>,
     /// Whether one of them has lost a conflict and is to be kept.
     pub(crate) keep_old: bool,
-    /// The step that links them.
-    pub(crate) link: Option<u32>,
+    /// The steps that link them, so many names each; they are done one after the other, and when
+    /// the last is done all are.
+    pub(crate) links: Vec<u32>,
     /// The step that brings the leader to its content or metadata.
     pub(crate) leader_step: Option<u32>,
+    /// What the leader is, where it stays as it is and needs no step.
+    pub(crate) leader_expected: Option<Expected>,
+}
+
+/// How many names one step links: a saved plan has one line for each step, and a line has an end.
+pub(crate) const NAMES_AT_ONCE: usize = 500;
+
+impl Group {
+    /// The number of the step after which all names are linked, where any has to be; `reserve`
+    /// gives out the numbers.
+    pub(crate) fn last_link(&mut self, reserve: impl FnMut() -> u32) -> Option<u32> {
+        if self.links.is_empty() {
+            let steps = self.to_link.len().div_ceil(NAMES_AT_ONCE);
+            self.links = std::iter::repeat_with(reserve).take(steps).collect();
+        }
+        self.links.last().copied()
+    }
 }
 
 /// All groups of one side.
@@ -79,6 +97,8 @@ struct Member {
     same: bool,
     meets: bool,
     loses: bool,
+    /// Whether both sides are equal there, so that nothing but links may change.
+    agreed: bool,
     /// Whether it stays as it is: others may be linked to it, but it to nothing.
     stays: bool,
 }
@@ -155,6 +175,7 @@ fn find_on(
             meets: here
                 .is_some_and(|e| onto.is_met(&wanted.kind, &onto.meta(&wanted.meta), &e.meta)),
             loses: matches!(choice, Choice::Loses(..)),
+            agreed: choice == Choice::Agreed,
             stays,
             source: wanted.clone(),
             target: diff.on(target).cloned(),
@@ -207,8 +228,11 @@ impl Links {
             leader = kept;
             kept_inode = members[place].file().map(inode);
             kept_inode.map(|inode| owners.insert(inode, key));
-        } else if let Some(old) = vanishing.old_name(&members, rules, target) {
+            let as_it_is = members[place].meets || members[place].agreed;
+            group.leader_expected = members[place].file().filter(|_| as_it_is).map(Expected::of);
+        } else if let Some((old, entry)) = vanishing.old_name(&members, rules, target) {
             group.leader = Some(old);
+            group.leader_expected = Some(Expected::of(&entry));
             group.leader_goes = true;
             leader = None;
         }
@@ -286,7 +310,12 @@ impl Vanishing {
 
     /// The old name of an inode all of whose names on the source are new: they are linked to the
     /// old one before it goes, which copies nothing.
-    fn old_name(&self, members: &[Member], rules: &Rules<'_>, target: Side) -> Option<RelPath> {
+    fn old_name(
+        &self,
+        members: &[Member],
+        rules: &Rules<'_>,
+        target: Side,
+    ) -> Option<(RelPath, Entry)> {
         let linked_before_it_goes = |member: &&Member| !member.replaces_directory();
         let wanted = &members.iter().find(linked_before_it_goes)?.source;
         let (path, entry) = self.by_source.get(&inode(wanted))?;
@@ -297,6 +326,6 @@ impl Vanishing {
             && wanted.kind == entry.kind
             && onto.is_met(&wanted.kind, &onto.meta(&wanted.meta), &entry.meta);
         let all_go = self.names.get(&inode(entry)) == Some(&entry.identity.links);
-        (same && all_go && wanted.identity.links > 1).then(|| path.clone())
+        (same && all_go && wanted.identity.links > 1).then(|| (path.clone(), entry.clone()))
     }
 }

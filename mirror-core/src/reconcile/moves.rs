@@ -4,7 +4,7 @@
 //! is that of the file to be moved; the caller reads what no digest is known of. Each candidate is
 //! tried once, so that a hundred thousand equal files cost no more than as many different ones.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use super::Rules;
 use super::choose::{Choice, Chooser, Contested};
@@ -45,7 +45,8 @@ pub(crate) struct Move {
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
     pub(crate) by_destination: HashMap<RelPath, Move>,
-    pub(crate) vacated: HashSet<RelPath>,
+    /// The old names, and the number of the step that takes each away once it has one.
+    pub(crate) vacated: HashMap<RelPath, Option<u32>>,
 }
 
 struct Origin {
@@ -258,7 +259,7 @@ fn settle(
         };
         let keeps_old_name = origin.on(target.other()).is_some();
         if !keeps_old_name {
-            moves.vacated.insert(origin.path.clone());
+            moves.vacated.insert(origin.path.clone(), None);
         }
         let from = origin.path.clone();
         let moved = Move {

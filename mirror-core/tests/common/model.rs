@@ -316,7 +316,7 @@ impl Model {
                 Some(entry) if entry.kind.is_directory() => self.set_meta(side, &entry, meta),
                 _ => self.fails(side, op, "there is no directory"),
             },
-            Op::Link { leader, members, keep_old } => {
+            Op::Link { leader, members, keep_old, .. } => {
                 let Some(entry) = self.now[side as usize].get(leader).cloned() else {
                     self.fails(side, op, "there is no leader");
                 };
@@ -342,7 +342,7 @@ impl Model {
                 self.keep(*keep_old, old);
                 self.now[side as usize].remove(path);
             }
-            Op::ReplaceDirectory { path, kind, meta, source, expected, leader } => {
+            Op::ReplaceDirectory { path, kind, meta, source, expected, leader, .. } => {
                 self.parent_stands(side, path, op);
                 self.expect(side, path, expected, op);
                 if !self.is_empty(side, path) {

@@ -153,7 +153,7 @@ impl Decider<'_, '_> {
             };
             if let Some((id, side, mut op)) = pending.removal {
                 if !pending.kept {
-                    self.link_in_place(side, pending.group, &mut op);
+                    self.link_in_place(id, side, pending.group, &mut op);
                     self.touch(side, &path);
                     self.plan.push(id, side, op).map_err(Error::Spool)?;
                 } else if matches!(op, Op::ReplaceDirectory { .. }) {
@@ -175,12 +175,26 @@ impl Decider<'_, '_> {
 
     /// Makes what replaces a directory another name of its inode, or else the name that others are
     /// linked to from here on.
-    pub(super) fn link_in_place(&mut self, side: Side, group: Option<usize>, op: &mut Op) {
-        let (Some(group), Op::ReplaceDirectory { path, leader, .. }) = (group, op) else {
+    pub(super) fn link_in_place(&mut self, id: u32, side: Side, group: Option<usize>, op: &mut Op) {
+        let (Some(group), Op::ReplaceDirectory { path, leader, after, leader_expected, .. }) =
+            (group, op)
+        else {
             return;
         };
         let group = &mut self.links.on_mut(side).groups[group];
         leader.clone_from(&group.stands);
-        group.stands.get_or_insert_with(|| path.clone());
+        if group.stands.is_none() {
+            group.stands = Some(path.clone());
+            group.leader_step = Some(id);
+        } else if group.leader_goes {
+            // What stands is the first of those that are linked to the leader before it goes.
+            *after = group.last_link(|| self.plan.reserve());
+        } else {
+            *leader_expected = group.leader_expected;
+            if leader_expected.is_none() {
+                // The leader may come later than this; then its step gets its number here.
+                *after = Some(*group.leader_step.get_or_insert_with(|| self.plan.reserve()));
+            }
+        }
     }
 }
