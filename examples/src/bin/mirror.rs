@@ -208,10 +208,12 @@ enum Rule {
     File(PathBuf),
 }
 
+type MakeRule = fn(String) -> Rule;
+
 /// The rules in the order in which they stand on the command line.
 fn filter(arguments: &Arguments, matches: &ArgMatches) -> Result<Filter, Error> {
     let mut rules: Vec<(usize, Rule)> = Vec::new();
-    let patterns: [(&str, fn(String) -> Rule); 3] =
+    let patterns: [(&str, MakeRule); 3] =
         [("exclude", Rule::Exclude), ("include", Rule::Include), ("protect", Rule::Protect)];
     for (id, rule) in patterns {
         let places = matches.indices_of(id).into_iter().flatten();

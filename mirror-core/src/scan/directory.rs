@@ -240,7 +240,14 @@ pub(crate) fn details(
     if let Kind::Symlink { target } = &mut entry.kind {
         *target = Bytes(fs.read_link_at(dir, entry.name.as_bytes())?.into());
     }
-    let handle = fs.open_at(dir, entry.name.as_bytes(), Opening::Handle)?;
+    // A file that can be read is asked directly, which is cheaper than through /proc. Opening
+    // neither waits nor does anything, whatever has taken its place meanwhile.
+    let name = entry.name.as_bytes();
+    let readable = match entry.kind {
+        Kind::File { .. } => fs.open_at(dir, name, Opening::Read).ok(),
+        _ => None,
+    };
+    let handle = readable.map_or_else(|| fs.open_at(dir, name, Opening::Handle), Ok)?;
     entry.meta.xattrs = xattrs(fs, handle.as_fd(), all_xattrs)?;
     Ok(())
 }
