@@ -60,8 +60,9 @@ impl From<io::Error> for Rejected {
     }
 }
 
-/// How many decoded blocks wait for another reader at most.
-const SHARED_LIMIT: usize = 8192;
+/// How many records of decoded blocks wait for another reader at most. Some wait in vain, since
+/// that reader came first; they go with the rest when there are too many.
+const SHARED_LIMIT: usize = 50_000;
 
 /// What both sides of a mirror agreed on at one time, in a file that never changes.
 ///
@@ -262,7 +263,8 @@ impl Manifest {
             if is_sought(&prelude, &directory) {
                 let block = codec::decode(&bytes[PREFIX..]).map(Arc::new).map_err(damaged)?;
                 let mut shared = self.shared();
-                if shared.len() >= SHARED_LIMIT {
+                // Blocks of one tree are of like size, so that this comes near enough.
+                if shared.len() * block.records.len().max(16) > SHARED_LIMIT {
                     shared.clear();
                 }
                 shared.insert(offset, block.clone());
