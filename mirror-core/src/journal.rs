@@ -18,7 +18,7 @@ use std::os::fd::AsFd;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fs::{Opening, read_full_at};
+use crate::fs::{Folder, Opening, read_full_at};
 use crate::spool::Appending;
 use crate::staged::{Staged, check_ours};
 use crate::state::State;
@@ -96,7 +96,7 @@ impl Journal {
         generation: u64,
     ) -> io::Result<Journal> {
         let mut journal = Journal {
-            file: Staged::create(state.fs(), state.descriptor())?,
+            file: Staged::create(state.folder())?,
             length: HEADER as u64,
             check: check(&[&header()]),
             durable: false,
@@ -174,7 +174,7 @@ impl Journal {
 /// All of the journal, if there is one.
 fn read(state: &State) -> Result<Option<Vec<u8>>, String> {
     let failed = |error: io::Error| format!("it cannot be read: {}", crate::error::explain(&error));
-    let (fs, dir) = (state.fs(), state.descriptor());
+    let Folder { fs, dir } = state.folder();
     let file = match fs.open_at(dir.as_fd(), NAME, Opening::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => result.map_err(failed)?,
@@ -299,7 +299,12 @@ mod tests {
     impl Folder {
         fn new() -> Folder {
             let folder = tempfile::tempdir().unwrap();
-            let state = State::open(&folder.path().join("state"), Digest::of(b"pair")).unwrap();
+            let state = State::open(
+                std::sync::Arc::new(crate::fs::RealFs),
+                &folder.path().join("state"),
+                Digest::of(b"pair"),
+            )
+            .unwrap();
             Folder(folder, state)
         }
 

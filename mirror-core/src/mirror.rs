@@ -1,7 +1,6 @@
 //! The engine: scan both sides, plan, approve, apply, remember.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +10,7 @@ use crate::endpoint::{Durability, Endpoint, Job, Outcomes, ScanRequest};
 use crate::entry::{Digest, Entry, Problem, Side};
 use crate::error::{Error, explain};
 use crate::filter::Filter;
+use crate::fs::{Folder, Fs, RealFs};
 use crate::guard::{Guards, Refused};
 use crate::journal::{self, Journal};
 use crate::listing::{Pair, record_of};
@@ -56,6 +56,8 @@ pub struct Mirror<'a> {
     policy: Policy,
     filter: Filter,
     state: Option<PathBuf>,
+    /// What the state folder is reached by; each tree has its own.
+    fs: Arc<dyn Fs>,
     durability: Durability,
     threads: usize,
     observer: &'a dyn Observer,
@@ -80,6 +82,7 @@ impl<'a> Mirror<'a> {
             policy: Policy::mirror(),
             filter: Filter::default(),
             state: None,
+            fs: Arc::new(RealFs),
             durability: Durability::default(),
             threads,
             observer: &(),
@@ -157,7 +160,7 @@ impl<'a> Mirror<'a> {
             [&capabilities.a, &capabilities.b],
             remembered.state.is_some(),
         );
-        let folder = remembered.state.as_ref().map(State::descriptor);
+        let folder = remembered.state.as_ref().map(State::folder);
         let (items, tally, roots) = self.compare(&rules, &remembered, folder.clone())?;
         let items = relocate(items, &rules, folder.clone())?;
         let reader = self.reader();
@@ -255,7 +258,7 @@ impl<'a> Mirror<'a> {
             return Err(Refused::Overlap { inner: "target", outer: "source" }.into());
         }
         if let Some(folder) = &self.state {
-            let folder = LocalTree::open_or_create(folder)?;
+            let folder = LocalTree::open_or_create_on(self.fs.clone(), folder)?;
             for (tree, name) in [(a, "source"), (b, "target")] {
                 if folder.lies_within(tree)? {
                     return Err(Refused::StateInside { tree: name }.into());
@@ -275,7 +278,7 @@ impl<'a> Mirror<'a> {
         }
         named.update(&self.policy.fingerprint().0);
         named.update(&self.filter.fingerprint().0);
-        let state = State::open(folder, Digest(*named.finalize().as_bytes()))?;
+        let state = State::open(self.fs.clone(), folder, Digest(*named.finalize().as_bytes()))?;
         let (base, mut notes) = state.base();
         let base = base.filter(|base| {
             let same = |x: &RootId, y: &RootId| (x.device, x.inode) == (y.device, y.inode);
@@ -308,11 +311,12 @@ impl<'a> Mirror<'a> {
         &self,
         rules: &Rules<'_>,
         remembered: &Remembered,
-        folder: Option<Arc<OwnedFd>>,
+        folder: Option<Folder>,
     ) -> Result<(Spool<Item>, crate::reconcile::Tally, [Entry; 2]), Error> {
         self.observer.event(&Event::Phase(Phase::Scanning));
-        // One worker beside the caller keeps two cores busy with two trees.
-        let threads = (self.threads / 2).max(1);
+        // One worker beside the caller keeps two cores busy with two trees. A run on one thread
+        // makes its calls in one order only.
+        let threads = self.threads / 2;
         let request = |side: Side| -> Result<ScanRequest<'_>, Error> {
             let other = self.trees.on(side.other());
             let local = self.trees.on(side).as_local().and(other.as_local());

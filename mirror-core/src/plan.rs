@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, BufRead, Write};
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::Need;
 use crate::entry::{Digest, Entry, Identity, Kind, Meta, Problem, Side, Timestamp};
 use crate::error::Error;
+use crate::fs::Folder;
 use crate::json::write_json_line;
 use crate::path::RelPath;
 use crate::spool::Spool;
@@ -486,7 +485,7 @@ const LINE_MAX: u64 = 4 << 20;
 
 impl Plan {
     /// An empty plan. Long ones go on in an unnamed file in `folder`.
-    pub(crate) fn new(folder: Option<Arc<OwnedFd>>) -> Plan {
+    pub(crate) fn new(folder: Option<Folder>) -> Plan {
         Plan {
             stages: std::array::from_fn(|_| Spool::new(folder.clone())),
             summary: Summary::default(),

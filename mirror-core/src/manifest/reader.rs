@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::entry::{Digest, Side};
-use crate::fs::{Fs, Opening, read_full_at};
+use crate::fs::{Folder, Fs, Opening, read_full_at};
 use crate::manifest::codec::{self, Prelude};
 use crate::manifest::{
     Block, HEADER_LIMIT, Header, INDEX_ENTRY, MAGIC, PREAMBLE, Place, TRAILER, VERSION, path_key,
@@ -95,15 +95,13 @@ impl Manifest {
     /// Opens the manifest `name` in the folder `dir` and checks all of it.
     #[cfg(test)]
     pub(crate) fn open(dir: &OwnedFd, name: &str) -> Result<Manifest, Rejected> {
-        Manifest::open_with(Arc::new(crate::fs::RealFs), dir, name)
+        Manifest::open_in(&Folder::of(dir)?, name)
     }
 
-    pub(crate) fn open_with(
-        fs: Arc<dyn Fs>,
-        dir: &OwnedFd,
-        name: &str,
-    ) -> Result<Manifest, Rejected> {
-        let file = fs.open_at(dir.as_fd(), name.as_bytes(), Opening::Read)?;
+    /// Opens the manifest `name` in `folder` and checks all of it.
+    pub(crate) fn open_in(folder: &Folder, name: &str) -> Result<Manifest, Rejected> {
+        let fs = folder.fs.clone();
+        let file = fs.open_at(folder.dir.as_fd(), name.as_bytes(), Opening::Read)?;
         let status = fs.status(file.as_fd())?;
         check_ours(&status).map_err(Rejected::NotOurs)?;
         let exact = |offset: u64, length: usize| -> Result<Vec<u8>, Rejected> {
