@@ -8,3 +8,10 @@
 //! - provisioning over SSH, rotation, and a lock-down of passwords that undoes itself on failure.
 //!
 //! Not here, ever: prompts, an agent, a DNS resolver, a CA service, PAM, creating users.
+
+mod error;
+mod public_key;
+mod wire;
+
+pub use error::Error;
+pub use public_key::{Fingerprint, MAX_BLOB, PublicKey, PublicKeyError};
