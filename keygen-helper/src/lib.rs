@@ -10,8 +10,15 @@
 //! Not here, ever: prompts, an agent, a DNS resolver, a CA service, PAM, creating users.
 
 mod error;
+mod key;
 mod public_key;
+mod randomness;
 mod wire;
 
 pub use error::Error;
+pub use key::{
+    BadKind, Cipher, Container, Curve, KeyError, KeyKind, KeyPair, Lock, MAX_FILE, MAX_ROUNDS,
+    Passphrase, PrivateKeyFile, Rounds, RsaBits, Strength,
+};
 pub use public_key::{Fingerprint, MAX_BLOB, PublicKey, PublicKeyError};
+pub use randomness::{Randomness, RandomnessError, SystemRandomness};
