@@ -10,6 +10,8 @@
 //! Not here, ever: prompts, an agent, a DNS resolver, a CA service, PAM, creating users.
 
 mod error;
+#[cfg(feature = "fs")]
+pub mod fs;
 mod key;
 mod public_key;
 mod randomness;
