@@ -9,9 +9,22 @@
 //!
 //! Not here, ever: prompts, an agent, a DNS resolver, a CA service, PAM, creating users.
 
+mod authorized_keys;
+mod bytes;
+mod edits;
 mod error;
+mod lines;
+mod pattern;
 mod public_key;
+mod time;
 mod wire;
 
+pub use authorized_keys::{
+    AuthorizedKeys, Conflict, Content, Credential, Entry, Fault, Grant, GrantError, Login,
+    MAX_FILE, OnConflict, OptionError, Options, Refusal, Revocation, TooLarge, Verdict,
+};
+pub use bytes::Bytes;
+pub use edits::{Change, EditError, Edits};
 pub use error::Error;
 pub use public_key::{Fingerprint, MAX_BLOB, PublicKey, PublicKeyError};
+pub use time::{Timestamp, WallTime};
