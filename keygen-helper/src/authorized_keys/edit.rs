@@ -1,5 +1,7 @@
 //! Changing authorized_keys: what has to be in it, what has to go. Only the lines concerned change.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::AuthorizedKeys;
@@ -169,7 +171,7 @@ impl AuthorizedKeys {
     pub fn install(&self, grants: &[Grant], on_conflict: OnConflict) -> Result<Edits, Conflict> {
         let entries = self.entries();
         let mut plan = Plan::default();
-        for grant in grants {
+        for grant in distinct(grants, on_conflict)? {
             plan.install(grant, &entries, on_conflict)?;
         }
         Ok(plan.into_edits(self))
@@ -179,16 +181,22 @@ impl AuthorizedKeys {
     /// [`install`](AuthorizedKeys::install) with [`OnConflict::Replace`], and every other line
     /// with a key goes. Comments, blank lines and lines without a key stay.
     pub fn replace_all(&self, grants: &[Grant]) -> Edits {
+        const NO_CONFLICT: &str = "replacing meets no conflict";
         let entries = self.entries();
         let mut plan = Plan::default();
-        for grant in grants {
-            let installed = plan.install(grant, &entries, OnConflict::Replace);
-            installed.expect("replacing meets no conflict");
+        let grants = distinct(grants, OnConflict::Replace).expect(NO_CONFLICT);
+        for grant in &grants {
+            plan.install(grant, &entries, OnConflict::Replace).expect(NO_CONFLICT);
         }
+        let mut met = vec![false; grants.len()];
         for (index, entry) in &entries {
-            let wanted = |grant: &Grant| grant.is_about(entry) && grant.is_met_by(entry);
-            if !plan.names(*index) && !grants.iter().any(wanted) {
-                plan.remove(*index);
+            if plan.lines.contains_key(index) {
+                continue;
+            }
+            let wanted = |grant: &&Grant| grant.is_about(entry) && grant.is_met_by(entry);
+            match grants.iter().position(wanted) {
+                Some(grant) if !met[grant] => met[grant] = true,
+                _ => drop(plan.lines.insert(*index, None)),
             }
         }
         plan.into_edits(self)
@@ -201,7 +209,7 @@ impl AuthorizedKeys {
         let mut authorities = Vec::new();
         for (index, entry) in self.entries() {
             if entry.key.fingerprint() == *key {
-                plan.remove(index);
+                plan.lines.insert(index, None);
             } else if entry.options.is_ok_and(|options| options.is_cert_authority()) {
                 authorities.push(index + 1);
             }
@@ -218,65 +226,61 @@ impl AuthorizedKeys {
     }
 }
 
+/// The grants without those that another one makes superfluous. Two of a call can be at odds as
+/// well as a grant and a line; where they may replace one another the last one counts.
+fn distinct(grants: &[Grant], on_conflict: OnConflict) -> Result<Vec<&Grant>, Conflict> {
+    let mut distinct: Vec<&Grant> = Vec::new();
+    for grant in grants {
+        let same = |other: &&mut &Grant| {
+            other.key.same_key(&grant.key)
+                && other.options.is_cert_authority() == grant.options.is_cert_authority()
+        };
+        match distinct.iter_mut().find(same) {
+            None => distinct.push(grant),
+            Some(other) if other.options == grant.options => {}
+            Some(other) if on_conflict == OnConflict::Replace => *other = grant,
+            Some(other) => return Err(conflict(None, &other.key, &other.options.to_bytes())),
+        }
+    }
+    Ok(distinct)
+}
+
 /// What becomes of single lines, by their index.
 #[derive(Default)]
 struct Plan {
     /// The new text of a line, or none when it goes.
-    lines: std::collections::BTreeMap<usize, Option<Vec<u8>>>,
-    appended: Vec<Grant>,
+    lines: BTreeMap<usize, Option<Vec<u8>>>,
+    appended: Vec<Vec<u8>>,
 }
 
 impl Plan {
-    fn names(&self, index: usize) -> bool {
-        self.lines.contains_key(&index)
-    }
-
-    fn remove(&mut self, index: usize) {
-        self.lines.insert(index, None);
-    }
-
     fn install(
         &mut self,
         grant: &Grant,
         entries: &[(usize, Entry<'_>)],
         on_conflict: OnConflict,
     ) -> Result<(), Conflict> {
-        let mut present = entries.iter().filter(|(_, entry)| grant.is_about(entry)).peekable();
-        if present.peek().is_none() {
-            return self.append(grant, on_conflict);
-        }
-        let present: Vec<_> = present.collect();
+        // A line that another grant has taken is that one's.
+        let free = |index| !self.lines.contains_key(index);
+        let present: Vec<_> =
+            entries.iter().filter(|(index, entry)| free(index) && grant.is_about(entry)).collect();
+        let Some((kept, first)) = present.first() else {
+            self.appended.push(grant.to_line());
+            return Ok(());
+        };
         let Some((line, other)) = present.iter().find(|(_, entry)| !grant.is_met_by(entry)) else {
             return Ok(());
         };
         if on_conflict == OnConflict::Refuse {
             return Err(conflict(Some(*line + 1), &other.key, other.written));
         }
-        let (kept, first) = present[0];
         for (index, _) in &present[1..] {
-            self.remove(*index);
+            self.lines.insert(*index, None);
         }
         if !grant.is_met_by(first) {
             let new = grant.comment.as_bytes();
             let comment = if new.is_empty() { first.comment } else { new };
             self.lines.insert(*kept, Some(grant.line_with(comment)));
-        }
-        Ok(())
-    }
-
-    /// Two grants of one call can be at odds as well as a grant and a line.
-    fn append(&mut self, grant: &Grant, on_conflict: OnConflict) -> Result<(), Conflict> {
-        let same = |other: &&mut Grant| {
-            other.key.same_key(&grant.key)
-                && other.options.is_cert_authority() == grant.options.is_cert_authority()
-        };
-        match (self.appended.iter_mut().find(same), on_conflict) {
-            (None, _) => self.appended.push(grant.clone()),
-            (Some(other), _) if other.options == grant.options => {}
-            (Some(other), OnConflict::Replace) => *other = grant.clone(),
-            (Some(other), OnConflict::Refuse) => {
-                return Err(conflict(None, &other.key, &other.options.to_bytes()));
-            }
         }
         Ok(())
     }
@@ -289,8 +293,7 @@ impl Plan {
                 Change::Replace { line: index + 1, before: text(index), after: after.into() }
             }
         });
-        let appended =
-            self.appended.iter().map(|grant| Change::Append { text: grant.to_line().into() });
+        let appended = self.appended.into_iter().map(|line| Change::Append { text: line.into() });
         Edits::new(&file.lines, changed.chain(appended).collect())
     }
 }
