@@ -34,14 +34,14 @@ pub enum Change {
         /// What it says.
         text: Bytes,
     },
-    /// A line says something else; it ends as before.
+    /// Other lines take the place of one; the last of them ends as that one did.
     Replace {
         /// Its number.
         line: usize,
         /// What it said.
         before: Bytes,
-        /// What it says then.
-        after: Bytes,
+        /// What is there then.
+        after: Vec<Bytes>,
     },
     /// A line comes after all others.
     Append {
@@ -135,7 +135,12 @@ impl Edits {
             }
             keep(&lines, next..index, &mut out);
             if let Change::Replace { after, .. } = change {
-                out.extend_from_slice(one_line(after)?);
+                let (last, first) = after.split_last().ok_or(EditError::Unfit)?;
+                for text in first {
+                    out.extend_from_slice(one_line(text)?);
+                    out.extend_from_slice(lines.line_end());
+                }
+                out.extend_from_slice(one_line(last)?);
                 out.extend_from_slice(split_end(lines.whole(index)).1);
             }
             next = index + 1;
@@ -175,7 +180,10 @@ impl fmt::Display for Edits {
         for change in &self.changes {
             match change {
                 Change::Remove { text, .. } => writeln!(f, "-{text}")?,
-                Change::Replace { before, after, .. } => writeln!(f, "-{before}\n+{after}")?,
+                Change::Replace { before, after, .. } => {
+                    writeln!(f, "-{before}")?;
+                    after.iter().try_for_each(|text| writeln!(f, "+{text}"))?;
+                }
                 Change::Append { text } => writeln!(f, "+{text}")?,
             }
         }

@@ -19,6 +19,12 @@ pub enum Error {
     /// A key is in authorized_keys already, with other options.
     #[error(transparent)]
     Conflict(#[from] crate::Conflict),
+    /// What was given is no host.
+    #[error(transparent)]
+    Host(#[from] crate::BadHost),
+    /// A host was not added to known_hosts.
+    #[error(transparent)]
+    AddHost(#[from] crate::AddHostError),
     /// Edits that do not fit the file.
     #[error(transparent)]
     Edit(#[from] crate::EditError),

@@ -13,6 +13,7 @@ mod authorized_keys;
 mod bytes;
 mod edits;
 mod error;
+mod known_hosts;
 mod lines;
 mod pattern;
 mod public_key;
@@ -26,5 +27,9 @@ pub use authorized_keys::{
 pub use bytes::Bytes;
 pub use edits::{Change, EditError, Edits};
 pub use error::Error;
+pub use known_hosts::{
+    AddHostError, BadHost, Expected, Host, HostCheck, HostEntry, HostFault, HostLine, KnownHosts,
+    Marker,
+};
 pub use public_key::{Fingerprint, MAX_BLOB, PublicKey, PublicKeyError};
 pub use time::{Timestamp, WallTime};

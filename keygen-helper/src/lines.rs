@@ -82,11 +82,15 @@ pub(crate) fn split_end(line: &[u8]) -> (&[u8], &[u8]) {
     line.split_at(line.len() - end)
 }
 
-/// What sshd sees of a line, which it holds as a C string: all before the first NUL, without the
+/// What OpenSSH sees of a line, which it holds as a C string: all before the first NUL, without the
 /// blanks in front.
 pub(crate) fn as_c_string(body: &[u8]) -> &[u8] {
-    let end = body.iter().position(|&byte| byte == 0).unwrap_or(body.len());
-    skip_blanks(&body[..end])
+    skip_blanks(until_nul(body))
+}
+
+pub(crate) fn until_nul(text: &[u8]) -> &[u8] {
+    let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
+    &text[..end]
 }
 
 pub(crate) fn skip_blanks(text: &[u8]) -> &[u8] {

@@ -14,7 +14,7 @@ pub(crate) enum Match {
 }
 
 /// The longest single pattern; sshd answers "no match" to a list in which a longer one is met.
-const MAX_PATTERN: usize = 1022;
+pub(crate) const MAX_PATTERN: usize = 1022;
 
 /// Whether `pattern` with its `*` and `?` fits all of `text`. The time is linear in the product
 /// of both lengths at worst; stars do not multiply.

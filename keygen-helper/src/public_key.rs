@@ -123,13 +123,19 @@ impl PublicKey {
         if line.contains(&b'\n') {
             return Err(PublicKeyError::NotAKey);
         }
-        let (outer, rest) = split_blank(line);
+        PublicKey::read(line)
+    }
+
+    /// Reads the two words of a key at the front of `text` (`sshkey_read`), and gives what follows
+    /// them, less the white space around it.
+    pub(crate) fn read(text: &[u8]) -> Result<(PublicKey, &[u8]), PublicKeyError> {
+        let (outer, rest) = split_blank(text);
         let outer = algorithm_name(outer).ok_or(PublicKeyError::NotAKey)?;
         let (base64, comment) = split_blank(rest);
         if base64.is_empty() {
             return Err(PublicKeyError::NotAKey);
         }
-        Ok((PublicKey::from_base64(outer, base64)?, comment))
+        Ok((PublicKey::from_base64(outer, base64)?, comment.trim_ascii()))
     }
 
     /// Whether the fields of this algorithm are known here, so that they were checked.
@@ -137,8 +143,7 @@ impl PublicKey {
         known(self.algorithm()).is_some()
     }
 
-    /// Takes the two words of a key in a text file.
-    pub(crate) fn from_base64(outer: &str, base64: &[u8]) -> Result<PublicKey, PublicKeyError> {
+    fn from_base64(outer: &str, base64: &[u8]) -> Result<PublicKey, PublicKeyError> {
         // A third more than the bytes it stands for.
         if base64.len() / 4 * 3 > MAX_BLOB + 3 {
             return Err(PublicKeyError::TooLong(base64.len() / 4 * 3));

@@ -1,5 +1,10 @@
 //! Editing authorized_keys: what is not touched keeps every byte.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose ground cannot be laid should stop right there"
+)]
+
 use std::net::IpAddr;
 
 use keygen_helper::{
@@ -305,7 +310,8 @@ fn made_up_edits_are_refused() {
         r#"[{"remove":{"line":2,"text":"b"}},{"remove":{"line":1,"text":"a"}}]"#,
         r#"[{"append":{"text":"a\nb"}}]"#,
         r#"[{"append":{"text":"c"}},{"remove":{"line":1,"text":"a"}}]"#,
-        r#"[{"replace":{"line":1,"before":"a","after":"\n"}}]"#,
+        r#"[{"replace":{"line":1,"before":"a","after":["\n"]}}]"#,
+        r#"[{"replace":{"line":1,"before":"a","after":[]}}]"#,
     ] {
         let mut made_up = stored.clone();
         made_up["changes"] = serde_json::from_str(changes).unwrap();

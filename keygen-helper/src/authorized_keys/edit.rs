@@ -290,7 +290,7 @@ impl Plan {
         let changed = self.lines.into_iter().map(|(index, after)| match after {
             None => Change::Remove { line: index + 1, text: text(index) },
             Some(after) => {
-                Change::Replace { line: index + 1, before: text(index), after: after.into() }
+                Change::Replace { line: index + 1, before: text(index), after: vec![after.into()] }
             }
         });
         let appended = self.appended.into_iter().map(|line| Change::Append { text: line.into() });

@@ -58,7 +58,7 @@ impl<'a> Content<'a> {
             _ if line.trim_ascii().is_empty() => return Content::Blank,
             _ => {}
         }
-        let first = match read_key(line) {
+        let first = match PublicKey::read(line) {
             Ok((key, comment)) if is_known_name_of(line) => {
                 return Content::Entry(Entry {
                     options: Ok(Options::none()),
@@ -71,7 +71,7 @@ impl<'a> Content<'a> {
         };
         let Some(end) = end_of_options(line) else { return Content::Unusable(Fault::OpenQuote) };
         let (written, rest) = line.split_at(end);
-        let second = read_key(skip_blanks(rest));
+        let second = PublicKey::read(skip_blanks(rest));
         match (first, second) {
             (_, Ok((key, comment))) => {
                 let options = Options::scan(&mut Scanner::new(line));
@@ -100,16 +100,6 @@ fn fault(line: &[u8], first: PublicKeyError, second: PublicKeyError) -> Fault {
 
 fn is_known_name_of(line: &[u8]) -> bool {
     str::from_utf8(split_blank(line).0).is_ok_and(is_known_name)
-}
-
-fn read_key(text: &[u8]) -> Result<(PublicKey, &[u8]), PublicKeyError> {
-    let (name, rest) = split_blank(text);
-    let name = str::from_utf8(name).map_err(|_| PublicKeyError::NotAKey)?;
-    let (base64, comment) = split_blank(rest);
-    if base64.is_empty() {
-        return Err(PublicKeyError::NotAKey);
-    }
-    Ok((PublicKey::from_base64(name, base64)?, comment.trim_ascii()))
 }
 
 #[cfg(test)]
