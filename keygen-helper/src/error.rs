@@ -7,4 +7,25 @@ pub enum Error {
     /// A public key cannot be read.
     #[error(transparent)]
     PublicKey(#[from] crate::PublicKeyError),
+    /// A file is too long to be a list of keys.
+    #[error(transparent)]
+    TooLarge(#[from] crate::TooLarge),
+    /// Options that sshd would not take.
+    #[error(transparent)]
+    Options(#[from] crate::OptionError),
+    /// A line for authorized_keys that sshd would not take.
+    #[error(transparent)]
+    Grant(#[from] crate::GrantError),
+    /// A key is in authorized_keys already, with other options.
+    #[error(transparent)]
+    Conflict(#[from] crate::Conflict),
+    /// What was given is no host.
+    #[error(transparent)]
+    Host(#[from] crate::BadHost),
+    /// A host was not added to known_hosts.
+    #[error(transparent)]
+    AddHost(#[from] crate::AddHostError),
+    /// Edits that do not fit the file.
+    #[error(transparent)]
+    Edit(#[from] crate::EditError),
 }

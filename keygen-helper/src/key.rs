@@ -28,7 +28,7 @@ pub use error::KeyError;
 pub use kind::{BadKind, Curve, KeyKind, RsaBits};
 pub use lock::{Cipher, Lock, MAX_ROUNDS, Rounds};
 pub use passphrase::Passphrase;
-pub use private_file::{Container, MAX_FILE, PrivateKeyFile};
+pub use private_file::{Container, MAX_KEY_FILE, PrivateKeyFile};
 pub use strength::Strength;
 
 use material::Material;

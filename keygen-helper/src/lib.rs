@@ -9,18 +9,36 @@
 //!
 //! Not here, ever: prompts, an agent, a DNS resolver, a CA service, PAM, creating users.
 
+mod authorized_keys;
+mod bytes;
+mod edits;
 mod error;
 #[cfg(feature = "fs")]
 pub mod fs;
 mod key;
+mod known_hosts;
+mod lines;
+mod pattern;
 mod public_key;
 mod randomness;
+mod time;
 mod wire;
 
+pub use authorized_keys::{
+    AuthorizedKeys, Conflict, Content, Credential, Entry, Fault, Grant, GrantError, Login,
+    MAX_FILE, OnConflict, OptionError, Options, Refusal, Revocation, TooLarge, Verdict,
+};
+pub use bytes::Bytes;
+pub use edits::{Change, EditError, Edits};
 pub use error::Error;
 pub use key::{
-    BadKind, Cipher, Container, Curve, KeyError, KeyKind, KeyPair, Lock, MAX_FILE, MAX_ROUNDS,
+    BadKind, Cipher, Container, Curve, KeyError, KeyKind, KeyPair, Lock, MAX_KEY_FILE, MAX_ROUNDS,
     Passphrase, PrivateKeyFile, Rounds, RsaBits, Strength,
+};
+pub use known_hosts::{
+    AddHostError, BadHost, Expected, Host, HostCheck, HostEntry, HostFault, HostLine, KnownHosts,
+    Marker,
 };
 pub use public_key::{Fingerprint, MAX_BLOB, PublicKey, PublicKeyError};
 pub use randomness::{Randomness, RandomnessError, SystemRandomness};
+pub use time::{Timestamp, WallTime};

@@ -123,17 +123,27 @@ impl PublicKey {
         if line.contains(&b'\n') {
             return Err(PublicKeyError::NotAKey);
         }
-        let (outer, rest) = split_blank(line);
+        PublicKey::read(line)
+    }
+
+    /// Reads the two words of a key at the front of `text` (`sshkey_read`), and gives what follows
+    /// them, less the white space around it.
+    pub(crate) fn read(text: &[u8]) -> Result<(PublicKey, &[u8]), PublicKeyError> {
+        let (outer, rest) = split_blank(text);
         let outer = algorithm_name(outer).ok_or(PublicKeyError::NotAKey)?;
         let (base64, comment) = split_blank(rest);
         if base64.is_empty() {
             return Err(PublicKeyError::NotAKey);
         }
-        Ok((PublicKey::from_base64(outer, base64)?, comment))
+        Ok((PublicKey::from_base64(outer, base64)?, comment.trim_ascii()))
     }
 
-    /// Takes the two words of a key in a text file.
-    pub(crate) fn from_base64(outer: &str, base64: &[u8]) -> Result<PublicKey, PublicKeyError> {
+    /// Whether the fields of this algorithm are known here, so that they were checked.
+    pub fn is_known(&self) -> bool {
+        known(self.algorithm()).is_some()
+    }
+
+    fn from_base64(outer: &str, base64: &[u8]) -> Result<PublicKey, PublicKeyError> {
         // A third more than the bytes it stands for.
         if base64.len() / 4 * 3 > MAX_BLOB + 3 {
             return Err(PublicKeyError::TooLong(base64.len() / 4 * 3));
@@ -141,7 +151,7 @@ impl PublicKey {
         let bad = || PublicKeyError::Base64(outer.to_owned());
         let key = PublicKey::from_blob(&decode_base64(base64).ok_or_else(bad)?)?;
         let inner = key.algorithm();
-        if inner != outer && !same_type(outer, inner) {
+        if inner != outer && !(is_known_name(outer) && same_type(outer, inner)) {
             return Err(PublicKeyError::WrongName { outer: outer.into(), inner: inner.into() });
         }
         Ok(key)
@@ -152,10 +162,12 @@ impl PublicKey {
         &self.blob
     }
 
-    /// The name of the algorithm, as in the blob: `ssh-ed25519`.
+    /// The name of the algorithm: `ssh-ed25519`. A blob may say it in another way that OpenSSH
+    /// understands; this is the name that text files have in front of the blob.
     pub fn algorithm(&self) -> &str {
         let name = Reader::new(&self.blob).string().and_then(algorithm_name);
-        name.expect("checked when the key was made")
+        let name = name.expect("checked when the key was made");
+        known(name).filter(|_| !is_certificate(name)).map_or(name, |known| known.name)
     }
 
     /// The blob in base64, as in text files.
@@ -334,7 +346,7 @@ enum Field {
 struct Known {
     /// Its name without the suffix of a certificate.
     name: &'static str,
-    /// Other names that OpenSSH takes for the type of the same key: those of RSA's signatures.
+    /// Other names that OpenSSH takes for the type of the same key: those of signatures.
     also: &'static [&'static str],
     short: &'static str,
     cert: &'static str,
@@ -366,12 +378,13 @@ static KNOWN: [Known; 8] = [
     algorithm("ecdsa-sha2-nistp384", "ECDSA", "ECDSA-CERT", &[Curve("nistp384"), Point(97)]),
     algorithm("ecdsa-sha2-nistp521", "ECDSA", "ECDSA-CERT", &[Curve("nistp521"), Point(133)]),
     algorithm("sk-ssh-ed25519@openssh.com", "ED25519-SK", "ED25519-SK-CERT", &[Exact(32), Text]),
-    algorithm(
-        "sk-ecdsa-sha2-nistp256@openssh.com",
-        "ECDSA-SK",
-        "ECDSA-SK-CERT",
-        &[Curve("nistp256"), Point(65), Text],
-    ),
+    Known {
+        name: "sk-ecdsa-sha2-nistp256@openssh.com",
+        also: &["webauthn-sk-ecdsa-sha2-nistp256@openssh.com"],
+        short: "ECDSA-SK",
+        cert: "ECDSA-SK-CERT",
+        fields: &[Curve("nistp256"), Point(65), Text],
+    },
     algorithm("ssh-dss", "DSA", "DSA-CERT", &[Number, Number, Number, Number]),
 ];
 
@@ -389,10 +402,22 @@ fn is_certificate(name: &str) -> bool {
     name.ends_with(CERT_SUFFIX) && known(name).is_some()
 }
 
+/// Whether OpenSSH takes this for the name of a type at the front of a text line, where it has to
+/// be exact.
+pub(crate) fn is_known_name(name: &str) -> bool {
+    known(name).is_some_and(|known| !known.short.eq_ignore_ascii_case(name))
+}
+
 fn known(name: &str) -> Option<&'static Known> {
     let base = name.strip_suffix(CERT_SUFFIX);
     KNOWN.iter().find(|known| match base {
-        None => known.name == name || known.also.contains(&name),
+        // Inside a blob OpenSSH takes the short names too, in any case, where no curve is needed.
+        None => {
+            known.name == name
+                || known.also.contains(&name)
+                || (!matches!(known.fields, [Curve(_), ..])
+                    && known.short.eq_ignore_ascii_case(name))
+        }
         Some(base) => {
             known.name.strip_suffix("@openssh.com").unwrap_or(known.name) == base
                 || known.also.contains(&base)

@@ -44,7 +44,7 @@ fn text_and_json_come_back() {
 }
 
 fn string(bytes: &[u8]) -> Vec<u8> {
-    [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
+    [&u32::try_from(bytes.len()).expect("short").to_be_bytes(), bytes].concat()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Why a key could not be made or read.
 
-use super::private_file::MAX_FILE;
+use super::private_file::MAX_KEY_FILE;
 use crate::public_key::PublicKeyError;
 use crate::randomness::RandomnessError;
 
@@ -17,7 +17,7 @@ pub enum KeyError {
     #[error("this is a public key; give the private one, the file without .pub")]
     PublicGiven,
     /// More bytes than any private key has.
-    #[error("a private key of more than {MAX_FILE} bytes is none")]
+    #[error("a private key of more than {MAX_KEY_FILE} bytes is none")]
     TooLarge,
     /// The bytes are not as they have to be.
     #[error(

@@ -11,7 +11,7 @@ use super::{KeyPair, armour, legacy, openssh};
 use crate::public_key::PublicKey;
 
 /// The largest private key file that is taken, in bytes. An RSA key of 16384 bits has 13 KB.
-pub const MAX_FILE: usize = 64 * 1024;
+pub const MAX_KEY_FILE: usize = 64 * 1024;
 
 /// What a private key was wrapped in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl PrivateKeyFile {
     /// # Errors
     /// [`KeyError`] says what is wrong, or how to convert what is not read here.
     pub fn parse(bytes: &[u8]) -> Result<PrivateKeyFile, KeyError> {
-        if bytes.len() > MAX_FILE {
+        if bytes.len() > MAX_KEY_FILE {
             return Err(KeyError::TooLarge);
         }
         refuse_others(bytes)?;
