@@ -22,6 +22,9 @@ pub enum Error {
     /// What was given is no host.
     #[error(transparent)]
     Host(#[from] crate::BadHost),
+    /// This is no SSHFP record.
+    #[error(transparent)]
+    Sshfp(#[from] crate::BadSshfp),
     /// A host was not added to known_hosts.
     #[error(transparent)]
     AddHost(#[from] crate::AddHostError),

@@ -17,6 +17,7 @@ mod known_hosts;
 mod lines;
 mod pattern;
 mod public_key;
+mod sshfp;
 mod time;
 mod wire;
 
@@ -32,4 +33,5 @@ pub use known_hosts::{
     Marker,
 };
 pub use public_key::{Fingerprint, MAX_BLOB, PublicKey, PublicKeyError};
+pub use sshfp::{BadSshfp, Sshfp, SshfpCheck};
 pub use time::{Timestamp, WallTime};
