@@ -23,7 +23,7 @@ mod wire;
 
 pub use authorized_keys::{
     AuthorizedKeys, Conflict, Content, Credential, Entry, Fault, Grant, GrantError, Login,
-    MAX_FILE, OnConflict, OptionError, Options, Refusal, Revocation, TooLarge, Verdict,
+    MAX_DOCUMENT, OnConflict, OptionError, Options, Refusal, Revocation, TooLarge, Verdict,
 };
 pub use bytes::Bytes;
 pub use edits::{Change, EditError, Edits};
