@@ -16,6 +16,7 @@ mod error;
 mod known_hosts;
 mod lines;
 mod pattern;
+pub mod permissions;
 mod public_key;
 mod sshfp;
 mod time;
