@@ -22,10 +22,23 @@ pub enum Error {
     /// What was given is no host.
     #[error(transparent)]
     Host(#[from] crate::BadHost),
+    /// This is no SSHFP record.
+    #[error(transparent)]
+    Sshfp(#[from] crate::BadSshfp),
     /// A host was not added to known_hosts.
     #[error(transparent)]
     AddHost(#[from] crate::AddHostError),
     /// Edits that do not fit the file.
     #[error(transparent)]
     Edit(#[from] crate::EditError),
+    /// A private key cannot be made or read.
+    #[error(transparent)]
+    Key(#[from] crate::KeyError),
+    /// A certificate was not issued or cannot be read.
+    #[error(transparent)]
+    Certificate(#[from] crate::CertificateError),
+    /// A file cannot be read or written.
+    #[cfg(feature = "fs")]
+    #[error(transparent)]
+    File(#[from] crate::fs::FileError),
 }

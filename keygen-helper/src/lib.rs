@@ -11,6 +11,7 @@
 
 mod authorized_keys;
 mod bytes;
+mod certificate;
 mod edits;
 mod error;
 #[cfg(feature = "fs")]
@@ -19,16 +20,22 @@ mod key;
 mod known_hosts;
 mod lines;
 mod pattern;
+pub mod permissions;
 mod public_key;
 mod randomness;
+mod sshfp;
 mod time;
 mod wire;
 
 pub use authorized_keys::{
     AuthorizedKeys, Conflict, Content, Credential, Entry, Fault, Grant, GrantError, Login,
-    MAX_FILE, OnConflict, OptionError, Options, Refusal, Revocation, TooLarge, Verdict,
+    MAX_DOCUMENT, OnConflict, OptionError, Options, Refusal, Revocation, TooLarge, Verdict,
 };
 pub use bytes::Bytes;
+pub use certificate::{
+    Certificate, CertificateError, CertificateKind, Claim, MAX_PRINCIPALS, Objection, Validity,
+    Warrant,
+};
 pub use edits::{Change, EditError, Edits};
 pub use error::Error;
 pub use key::{
@@ -41,4 +48,5 @@ pub use known_hosts::{
 };
 pub use public_key::{Fingerprint, MAX_BLOB, PublicKey, PublicKeyError};
 pub use randomness::{Randomness, RandomnessError, SystemRandomness};
+pub use sshfp::{BadSshfp, Sshfp, SshfpCheck};
 pub use time::{Timestamp, WallTime};

@@ -12,7 +12,7 @@ pub use edit::AddHostError;
 pub use entry::{HostEntry, HostFault, HostLine, Marker};
 pub use host::{BadHost, Host};
 
-use crate::authorized_keys::{MAX_FILE, TooLarge};
+use crate::authorized_keys::{MAX_DOCUMENT, TooLarge};
 use crate::lines::Lines;
 
 /// A known_hosts file, every byte of it.
@@ -46,7 +46,7 @@ impl KnownHosts {
     /// Only [`TooLarge`].
     pub fn parse(bytes: Vec<u8>) -> Result<KnownHosts, TooLarge> {
         match bytes.len() {
-            len if len > MAX_FILE => Err(TooLarge(len)),
+            len if len > MAX_DOCUMENT => Err(TooLarge(len)),
             _ => Ok(KnownHosts { lines: Lines::new(bytes) }),
         }
     }

@@ -19,11 +19,11 @@ pub use verdict::{Credential, Login, Refusal, Verdict};
 use crate::lines::Lines;
 
 /// The largest file that is taken, in bytes: some 100,000 keys.
-pub const MAX_FILE: usize = 32 * 1024 * 1024;
+pub const MAX_DOCUMENT: usize = 32 * 1024 * 1024;
 
 /// A file is too long to be what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a file of {0} bytes is no list of keys ({MAX_FILE} bytes at most)")]
+#[error("a file of {0} bytes is no list of keys ({MAX_DOCUMENT} bytes at most)")]
 pub struct TooLarge(pub usize);
 
 /// An authorized_keys file, every byte of it.
@@ -55,7 +55,7 @@ impl AuthorizedKeys {
     /// Only [`TooLarge`].
     pub fn parse(bytes: Vec<u8>) -> Result<AuthorizedKeys, TooLarge> {
         match bytes.len() {
-            len if len > MAX_FILE => Err(TooLarge(len)),
+            len if len > MAX_DOCUMENT => Err(TooLarge(len)),
             _ => Ok(AuthorizedKeys { lines: Lines::new(bytes) }),
         }
     }
