@@ -13,11 +13,15 @@ mod authorized_keys;
 mod bytes;
 mod edits;
 mod error;
+#[cfg(feature = "fs")]
+pub mod fs;
+mod key;
 mod known_hosts;
 mod lines;
 mod pattern;
 pub mod permissions;
 mod public_key;
+mod randomness;
 mod sshfp;
 mod time;
 mod wire;
@@ -29,10 +33,15 @@ pub use authorized_keys::{
 pub use bytes::Bytes;
 pub use edits::{Change, EditError, Edits};
 pub use error::Error;
+pub use key::{
+    BadKind, Cipher, Container, Curve, KeyError, KeyKind, KeyPair, Lock, MAX_KEY_FILE, MAX_ROUNDS,
+    Passphrase, PrivateKeyFile, Rounds, RsaBits, Strength,
+};
 pub use known_hosts::{
     AddHostError, BadHost, Expected, Host, HostCheck, HostEntry, HostFault, HostLine, KnownHosts,
     Marker,
 };
 pub use public_key::{Fingerprint, MAX_BLOB, PublicKey, PublicKeyError};
+pub use randomness::{Randomness, RandomnessError, SystemRandomness};
 pub use sshfp::{BadSshfp, Sshfp, SshfpCheck};
 pub use time::{Timestamp, WallTime};

@@ -19,10 +19,15 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
+    /// A `uint32`.
+    pub(crate) fn number(&mut self) -> Option<u32> {
+        let bytes = self.bytes(4)?;
+        Some(u32::from_be_bytes(bytes.try_into().ok()?))
+    }
+
     /// A `string`: four bytes of length, and as many bytes.
     pub(crate) fn string(&mut self) -> Option<&'a [u8]> {
-        let length = self.bytes(4)?;
-        let length = u32::from_be_bytes(length.try_into().ok()?);
+        let length = self.number()?;
         self.bytes(usize::try_from(length).ok()?)
     }
 
@@ -44,21 +49,22 @@ impl<'a> Reader<'a> {
 
 /// Appends a `string`.
 pub(crate) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
-    let length = u32::try_from(bytes.len()).expect("keys are capped far below 4 GiB");
-    out.extend_from_slice(&length.to_be_bytes());
+    put_length(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
-/// Appends an `mpint` given its digits without leading zeros.
+/// Appends an `mpint` given its digits without leading zeros. Digits may be secret: they are
+/// copied nowhere else.
 pub(crate) fn put_positive(out: &mut Vec<u8>, digits: &[u8]) {
-    match digits.first() {
-        Some(&first) if first >= 0x80 => {
-            let mut padded = vec![0];
-            padded.extend_from_slice(digits);
-            put_string(out, &padded);
-        }
-        _ => put_string(out, digits),
-    }
+    let sign = digits.first().is_some_and(|&first| first >= 0x80);
+    put_length(out, digits.len() + usize::from(sign));
+    out.extend_from_slice(if sign { &[0] } else { &[] });
+    out.extend_from_slice(digits);
+}
+
+fn put_length(out: &mut Vec<u8>, length: usize) {
+    let length = u32::try_from(length).expect("keys are capped far below 4 GiB");
+    out.extend_from_slice(&length.to_be_bytes());
 }
 
 /// Decodes base64 as OpenSSH does (`b64_pton`): white space anywhere is skipped, which is why lines
