@@ -10,6 +10,7 @@
 mod disk;
 mod document;
 mod error;
+mod facts;
 #[cfg(test)]
 mod faults;
 mod folder;
@@ -18,4 +19,5 @@ mod pair;
 
 pub use document::{Document, MAX_DOCUMENT, read_secret};
 pub use error::FileError;
+pub use facts::Inspection;
 pub use pair::{Existing, KeyFiles};

@@ -66,6 +66,14 @@ pub enum FileError {
         /// The path.
         path: PathBuf,
     },
+    /// A file of root's that the user cannot read holds something else than keys.
+    #[error(
+        "{path:?} belongs to root, is closed to the user and holds more than keys; its mode was left as it is, so that no secret is shown: look at it, and remove it or make it readable yourself"
+    )]
+    NotKeys {
+        /// The path.
+        path: PathBuf,
+    },
     /// The file is longer than what is read.
     #[error("{path:?} is longer than the {most} bytes that are read; nothing was changed")]
     TooLarge {
@@ -127,6 +135,7 @@ impl FileError {
             FileError::Link { .. }
                 | FileError::OtherOwner { .. }
                 | FileError::HardLinked { .. }
+                | FileError::NotKeys { .. }
                 | FileError::NotAFile { .. }
                 | FileError::Exists { .. }
         )

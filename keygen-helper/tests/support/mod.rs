@@ -6,6 +6,7 @@
     reason = "a test whose ground cannot be laid should stop right there"
 )]
 
+pub(crate) mod homes;
 pub(crate) mod keys;
 #[path = "../../../examples/tests/support/peer.rs"]
 pub(crate) mod peer;

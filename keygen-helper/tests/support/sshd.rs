@@ -23,7 +23,7 @@ use super::peer;
 #[derive(Debug)]
 pub(crate) struct Sshd {
     program: PathBuf,
-    dir: TempDir,
+    dir: Arc<TempDir>,
     /// `passwd`, `group` and `shadow` in this folder stand for those in /etc.
     accounts: Option<PathBuf>,
     listeners: AtomicUsize,
@@ -42,7 +42,7 @@ impl Sshd {
         }
         let dir = tempfile::Builder::new().prefix("sshd-").tempdir().unwrap();
         generate(dir.path(), "host", "ed25519");
-        Some(Sshd { program, dir, accounts: None, listeners: AtomicUsize::new(0) })
+        Some(Sshd { program, dir: Arc::new(dir), accounts: None, listeners: AtomicUsize::new(0) })
     }
 
     /// Lets `passwd`, `group` and `shadow` in `folder` stand for those of the machine, in a mount
@@ -83,7 +83,13 @@ impl Sshd {
         let closing = Arc::new(AtomicBool::new(false));
         let served = Arc::clone(&closing);
         let thread = thread::spawn(move || serve(&listener, &words, &served));
-        Listener { address, log: folder.join("log"), closing, thread: Some(thread) }
+        Listener {
+            address,
+            log: folder.join("log"),
+            closing,
+            thread: Some(thread),
+            _dir: Arc::clone(&self.dir),
+        }
     }
 }
 
@@ -98,6 +104,8 @@ pub(crate) struct Listener {
     log: PathBuf,
     closing: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    /// Its configuration is in there.
+    _dir: Arc<TempDir>,
 }
 
 impl Listener {
