@@ -11,12 +11,13 @@ pub mod sshfp;
 
 use std::error::Error;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keygen_helper::fs::{Document, FileError};
-use keygen_helper::{Certificate, CertificateError, Conflict, Edits, KeyError, PublicKey};
+use keygen_helper::{Bytes, Certificate, CertificateError, Conflict, Edits, KeyError, PublicKey};
 use keygen_helper::{Strength, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -99,7 +100,7 @@ impl Failure {
 
     /// The same, of a file.
     pub fn of(path: &Path, why: impl fmt::Display) -> Failure {
-        Failure::failed(format!("{}: {why}", path.display()))
+        Failure::failed(format!("{}: {why}", bytes(path)))
     }
 }
 
@@ -199,14 +200,19 @@ pub fn edit<T>(
 /// Tells of edits that were made, or would be.
 pub fn tell_edits(answer: Answer, path: &Path, edits: &Edits, plan: bool) -> Answer {
     let answer = answer
-        .field("path", path)
+        .field("path", bytes(path))
         .field("planned", plan)
         .field("changed", !plan && !edits.is_empty())
         .field("edits", edits.changes());
     match edits.is_empty() {
-        true => answer.line(format_args!("{}: nothing to do", path.display())),
-        false => answer.line(format_args!("{}:", path.display())).line(edits.to_string().trim_end()),
+        true => answer.line(format_args!("{}: nothing to do", bytes(path))),
+        false => answer.line(format_args!("{}:", bytes(path))).line(edits.to_string().trim_end()),
     }
+}
+
+/// A path as it is told: text, or bytes where it is none.
+pub fn bytes(path: &Path) -> Bytes {
+    path.as_os_str().as_bytes().into()
 }
 
 /// Now, for what has a time in it.

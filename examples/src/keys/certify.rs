@@ -7,7 +7,7 @@ use keygen_helper::fs::Document;
 use keygen_helper::{Certificate, SystemRandomness, Timestamp, Validity, Warrant};
 
 use super::secret::PassphraseSource;
-use super::{Answer, Failure, described, now, read_public, with_suffix};
+use super::{Answer, Failure, bytes, described, now, read_public, with_suffix};
 use crate::dates::{Date, Span};
 
 /// How far clocks may be apart.
@@ -77,7 +77,7 @@ impl Certify {
         if document.exists() && !self.replace {
             let why = format!(
                 "{} exists and was left as it is; give --replace to replace it",
-                path.display()
+                bytes(&path)
             );
             return Err(Failure::refused(why));
         }
@@ -136,8 +136,8 @@ fn tell(issued: &Certificate, path: &Path, plan: bool) -> Answer {
     let what = if plan { "would be issued" } else { "issued" };
     Answer::done()
         .field("planned", plan)
-        .field("path", path)
+        .field("path", bytes(path))
         .field("certificate", issued)
         .line(format_args!("{what}: {}", described(issued)))
-        .line(path.display())
+        .line(bytes(path))
 }

@@ -7,7 +7,7 @@ use keygen_helper::fs::{Existing, KeyFiles};
 use keygen_helper::{Cipher, KeyKind, KeyPair, Lock, Rounds, SystemRandomness};
 
 use super::secret::{PassphraseSource, ask};
-use super::{Answer, Failure, with_suffix};
+use super::{Answer, Failure, bytes, with_suffix};
 
 /// Makes a key pair: the private key in FILE, the public one in FILE.pub.
 ///
@@ -51,14 +51,14 @@ impl Generate {
         let mut answer = Answer::done()
             .field("planned", plan)
             .field("type", self.kind)
-            .field("private", &self.file)
-            .field("public", &public)
-            .field("replaced", &replaced);
+            .field("private", bytes(&self.file))
+            .field("public", bytes(&public))
+            .field("replaced", replaced.iter().map(|path| bytes(path)).collect::<Vec<_>>());
         if plan {
             for path in &replaced {
-                answer = answer.line(format_args!("replace {}", path.display()));
+                answer = answer.line(format_args!("replace {}", bytes(path)));
             }
-            let line = format!("write {} and {}", self.file.display(), public.display());
+            let line = format!("write {} and {}", bytes(&self.file), bytes(&public));
             return Ok(answer.line(line));
         }
         let lock = self.lock()?;
@@ -70,7 +70,7 @@ impl Generate {
         Ok(answer
             .field("fingerprint", fingerprint)
             .field("encrypted", lock.is_some())
-            .line(format_args!("{fingerprint} {} {}", self.kind, self.file.display())))
+            .line(format_args!("{fingerprint} {} {}", self.kind, bytes(&self.file))))
     }
 
     fn lock(&self) -> Result<Option<Lock>, Failure> {

@@ -150,7 +150,9 @@ fn check(path: &std::path::Path, host: &Host, key: &PublicKey) -> Result<Answer,
             format!("{host} is certified by the authority on line {line}")
         }
         HostCheck::Unknown => {
-            format!("{host} is not known; compare {fingerprint} with what its owner says, and then: keys known-hosts add")
+            format!(
+                "{host} is not known; compare {fingerprint} with what its owner says, and then: keys known-hosts add"
+            )
         }
         HostCheck::Revoked { line } => {
             format!("the key {fingerprint} is revoked for {host} (line {line}); do not log in")

@@ -7,7 +7,7 @@ use clap::Args;
 use keygen_helper::fs::read_secret;
 use keygen_helper::{KeyPair, MAX_KEY_FILE, Passphrase, PrivateKeyFile};
 
-use super::Failure;
+use super::{Failure, bytes};
 
 /// Longer than any passphrase that somebody types or keeps.
 const MAX_PASSPHRASE: usize = 4096;
@@ -50,7 +50,7 @@ impl PassphraseSource {
         let file = PrivateKeyFile::parse(&content).map_err(failed)?;
         let passphrase = match self.from_file()? {
             None if file.is_locked() && io::stdin().is_terminal() => {
-                Some(ask(&format!("Passphrase for {}: ", path.display()))?)
+                Some(ask(&format!("Passphrase for {}: ", bytes(path)))?)
             }
             given => given,
         };

@@ -31,7 +31,8 @@ impl PrintSshfp {
     /// # Errors
     /// When a key cannot be read or has no number in SSHFP.
     pub fn run(&self, _plan: bool) -> Result<Answer, Failure> {
-        if self.host.is_empty() || self.host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        if self.host.is_empty() || self.host.contains(|c: char| c.is_whitespace() || c.is_control())
+        {
             return Err(Failure::failed(format!("{:?} is no name of a host", self.host)));
         }
         let mut answer = Answer::done();
