@@ -31,4 +31,14 @@ pub enum Error {
     /// Edits that do not fit the file.
     #[error(transparent)]
     Edit(#[from] crate::EditError),
+    /// A private key cannot be made or read.
+    #[error(transparent)]
+    Key(#[from] crate::KeyError),
+    /// A certificate was not issued or cannot be read.
+    #[error(transparent)]
+    Certificate(#[from] crate::CertificateError),
+    /// A file cannot be read or written.
+    #[cfg(feature = "fs")]
+    #[error(transparent)]
+    File(#[from] crate::fs::FileError),
 }

@@ -11,6 +11,7 @@
 
 mod authorized_keys;
 mod bytes;
+mod certificate;
 mod edits;
 mod error;
 #[cfg(feature = "fs")]
@@ -31,6 +32,10 @@ pub use authorized_keys::{
     MAX_DOCUMENT, OnConflict, OptionError, Options, Refusal, Revocation, TooLarge, Verdict,
 };
 pub use bytes::Bytes;
+pub use certificate::{
+    Certificate, CertificateError, CertificateKind, Claim, MAX_PRINCIPALS, Objection, Validity,
+    Warrant,
+};
 pub use edits::{Change, EditError, Edits};
 pub use error::Error;
 pub use key::{

@@ -207,6 +207,12 @@ impl PublicKey {
         is_certificate(self.algorithm())
     }
 
+    /// The algorithm of certificates for this key, where it is known.
+    pub(crate) fn certificate_algorithm(&self) -> Option<String> {
+        let name = known(self.algorithm())?.name;
+        Some(format!("{}{CERT_SUFFIX}", name.strip_suffix("@openssh.com").unwrap_or(name)))
+    }
+
     /// The key that a certificate is for; a plain key itself.
     #[must_use]
     pub fn plain(&self) -> PublicKey {

@@ -25,6 +25,12 @@ impl<'a> Reader<'a> {
         Some(u32::from_be_bytes(bytes.try_into().ok()?))
     }
 
+    /// A `uint64`.
+    pub(crate) fn long(&mut self) -> Option<u64> {
+        let bytes = self.bytes(8)?;
+        Some(u64::from_be_bytes(bytes.try_into().ok()?))
+    }
+
     /// A `string`: four bytes of length, and as many bytes.
     pub(crate) fn string(&mut self) -> Option<&'a [u8]> {
         let length = self.number()?;

@@ -198,12 +198,11 @@ pub fn read_secret(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, FileE
     }
 }
 
+/// What a file was when it was read, and what was in it.
+type Found = (Status, Zeroizing<Vec<u8>>);
+
 /// Reads a file of which nobody else has a name.
-fn read_in(
-    folder: &Folder,
-    name: &[u8],
-    most: usize,
-) -> Result<Option<(Status, Zeroizing<Vec<u8>>)>, FileError> {
+fn read_in(folder: &Folder, name: &[u8], most: usize) -> Result<Option<Found>, FileError> {
     let Some((file, status)) = folder.open(name)? else { return Ok(None) };
     let path = folder.shown(name);
     let failed = |source| FileError::Read { path: path.clone(), source };

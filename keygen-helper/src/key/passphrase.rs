@@ -15,7 +15,7 @@ use super::error::KeyError;
 /// assert_eq!(format!("{passphrase:?}"), "Passphrase(…)");
 /// # Ok::<(), keygen_helper::KeyError>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Passphrase(Zeroizing<Vec<u8>>);
 
 impl Passphrase {

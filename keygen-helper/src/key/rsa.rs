@@ -73,7 +73,7 @@ pub(super) fn verify(e: &[u8], n: &[u8], algorithm: &[u8], message: &[u8], value
     let checked = || {
         let key = Rsa::from_public_components(BigNum::from_slice(n)?, BigNum::from_slice(e)?)?;
         let key = PKey::from_rsa(key)?;
-        Verifier::new(digest, &key)?.verify_oneshot(value, message)
+        Ok::<_, ErrorStack>(Verifier::new(digest, &key)?.verify_oneshot(value, message)?)
     };
-    checked().unwrap_or_else(|_: ErrorStack| false)
+    checked().unwrap_or(false)
 }
