@@ -1,6 +1,7 @@
 //! Which layouts of a home sshd takes, and what sets the others right: judged by a real sshd with
 //! users of its own, which only root can give it.
 
+#![cfg(feature = "fs")]
 #![expect(
     clippy::unwrap_used,
     reason = "a test whose ground cannot be laid should stop right there"
