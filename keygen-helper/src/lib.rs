@@ -1,11 +1,30 @@
 //! SSH keys made, installed, proved and locked down without locking anybody out.
 //!
-//! This crate is being built; nothing is exported from it so far. What it will hold:
+//! Keys, certificates and the files that say who may log in and which host is which, read and changed
+//! with OpenSSH's exact rules. Deciding is pure: a document, a login or the facts about a home go in,
+//! and a verdict, [`Edits`] or a [fix](permissions::Fix) comes out, to be printed, stored or refused
+//! before anything happens. Only the module `fs` touches a disk.
 //!
-//! - key pairs read and written in OpenSSH's format;
-//! - lossless `authorized_keys` and `known_hosts` documents with OpenSSH's exact rules;
-//! - StrictModes as data: facts, findings and fixes;
-//! - provisioning over SSH, rotation, and a lock-down of passwords that undoes itself on failure.
+//! A key installed for one command, from one network:
+//!
+//! ```
+//! use keygen_helper::{AuthorizedKeys, Grant, Login, OnConflict, Options, PublicKey, Timestamp};
+//!
+//! # let text = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxkcJ1wewp7yyMNUtv9Bvsrk2iIyXm7CSpA+iBDx7EY";
+//! let key: PublicKey = text.parse()?;
+//! let file = AuthorizedKeys::parse("# the mirror\n".into())?;
+//!
+//! let options = Options::restricted().with_command(b"mirror-agent")?.with_from(b"192.0.2.0/24")?;
+//! let grant = Grant::new(key.clone(), options, b"uk")?;
+//! let edits = file.install(&[grant], OnConflict::Refuse)?;
+//! print!("{edits}");
+//!
+//! let file = AuthorizedKeys::parse(edits.apply(file.as_bytes())?)?;
+//! let now = Timestamp(1_800_000_000);
+//! assert!(file.accepts(&Login::with_key(&key, "192.0.2.7".parse()?, now)).is_some());
+//! assert!(file.accepts(&Login::with_key(&key, "198.51.100.7".parse()?, now)).is_none());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! Not here, ever: prompts, an agent, a DNS resolver, a CA service, PAM, creating users.
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use account::{Account, Accounts, Group};
-pub use fix::{Chmod, Fix, Reason};
+pub use fix::{Chmod, Fix, Reason, Remedy};
 pub use judge::{Finding, Problem, Profile, Weight};
 use serde::{Deserialize, Serialize};
 

@@ -15,7 +15,10 @@ use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use keygen_helper::{AuthorizedKeys, Bytes, Credential, Login, PublicKey, Timestamp};
+use keygen_helper::{
+    AuthorizedKeys, Bytes, Credential, Edits, Grant, Login, OnConflict, Options, PublicKey,
+    Timestamp,
+};
 use support::keys::{generate, public, run};
 use support::sshd::{Sshd, login, own_name};
 use support::table::{in_parallel, rows, unescape};
@@ -191,4 +194,93 @@ fn sshd_verdict(sshd: &Sshd, keys: &Keys, case: &Case<'_>) -> (bool, String) {
     let listener = sshd.listen(&[&format!("AuthorizedKeysFile {}", file.display())]);
     let login = login(&listener, &keys.user, &keys.pair(case.credential), &[]);
     (login.accepted, format!("{}\n{}", login.messages, listener.log()))
+}
+
+/// Writes the file and asks sshd by logging in.
+fn asks(sshd: &Sshd, keys: &Keys, file: &AuthorizedKeys, options: &[&str]) -> support::sshd::Login {
+    let path = keys.pair("asked");
+    fs::write(&path, file.as_bytes()).unwrap();
+    let listener = sshd.listen(&[&format!("AuthorizedKeysFile {}", path.display())]);
+    login(&listener, &keys.user, &keys.pair("ed25519"), options)
+}
+
+fn applied(file: &AuthorizedKeys, edits: &Edits) -> AuthorizedKeys {
+    AuthorizedKeys::parse(edits.apply(file.as_bytes()).unwrap()).unwrap()
+}
+
+#[test]
+fn what_is_written_here_is_understood_there() {
+    let Some(sshd) = Sshd::find() else { return };
+    let keys = Keys::make();
+    let key = keys.key("ed25519");
+    // No final newline, and lines that end in CR LF.
+    for start in ["# keys", "{other} c", "# keys\r\n{other}\r\n"] {
+        let start = unescape(start, |name| keys.meaning(name));
+        let start = AuthorizedKeys::parse(start).unwrap();
+        for text in
+            [r#"a "b" c"#, r"a\b", r#"\""#, "caf\u{e9} #", "$(x) `y` ; & |", "tab\there", ","]
+        {
+            let command = format!("printf %s '{text}'");
+            let options = Options::restricted().with_command(command.as_bytes()).unwrap();
+            let comment = [text.as_bytes(), b" \xff"].concat();
+            let grant = Grant::new(key.clone(), options, &comment).unwrap();
+            let edits = start.install(std::slice::from_ref(&grant), OnConflict::Refuse).unwrap();
+            let file = applied(&start, &edits);
+            let login = asks(&sshd, &keys, &file, &[]);
+            assert!(login.accepted, "{text}: {}", login.messages);
+            assert_eq!(String::from_utf8_lossy(&login.stdout), text);
+            // And taken out again.
+            let file = applied(&file, &file.revoke(&key.fingerprint()).edits);
+            assert!(!asks(&sshd, &keys, &file, &[]).accepted, "{text}");
+        }
+    }
+}
+
+#[test]
+fn from_counts_where_the_client_really_is() {
+    let Some(sshd) = Sshd::find() else { return };
+    let keys = Keys::make();
+    let key = keys.key("ed25519");
+    let options = Options::none().with_from(b"127.0.0.4/30,!127.0.0.6").unwrap();
+    let grant = Grant::new(key.clone(), options, b"").unwrap();
+    let empty = AuthorizedKeys::default();
+    let file = applied(&empty, &empty.install(&[grant], OnConflict::Refuse).unwrap());
+    for (address, expected) in [
+        ("127.0.0.3", false),
+        ("127.0.0.4", true),
+        ("127.0.0.6", false),
+        ("127.0.0.7", true),
+        ("127.0.0.8", false),
+    ] {
+        let ours = file.accepts(&Login::with_key(&key, address.parse().unwrap(), NOW)).is_some();
+        let theirs = asks(&sshd, &keys, &file, &["-b", address]).accepted;
+        assert_eq!((ours, theirs), (expected, expected), "{address}");
+    }
+}
+
+#[test]
+fn local_times_are_those_of_the_server() {
+    #[expect(clippy::disallowed_methods, reason = "sshd takes its time from the same clock")]
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = Timestamp(now.as_secs());
+    for (zone, hours, expected) in [("XXX-14", 14, false), ("XXX+12", -12, true)] {
+        let Some(sshd) = Sshd::find() else { return };
+        let sshd = sshd.in_zone(zone);
+        let keys = Keys::make();
+        let key = keys.key("ed25519");
+        for (utc, expected) in [("", expected), ("Z", false)] {
+            // An hour ago in UTC.
+            let time = Timestamp(now.0 - 3600).to_string().replace('Z', utc);
+            let file = format!("expiry-time=\"{time}\" {key}\n");
+            let file = AuthorizedKeys::parse(file.into()).unwrap();
+            let mut login = Login::with_key(&key, "127.0.0.1".parse().unwrap(), now);
+            login.utc_offset = hours * 3600;
+            let theirs = asks(&sshd, &keys, &file, &[]).accepted;
+            assert_eq!(
+                (file.accepts(&login).is_some(), theirs),
+                (expected, expected),
+                "{zone} {time}"
+            );
+        }
+    }
 }

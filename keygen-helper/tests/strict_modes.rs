@@ -1,6 +1,7 @@
 //! Which layouts of a home sshd takes, and what sets the others right: judged by a real sshd with
 //! users of its own, which only root can give it.
 
+#![cfg(feature = "fs")]
 #![expect(
     clippy::unwrap_used,
     reason = "a test whose ground cannot be laid should stop right there"
@@ -9,9 +10,10 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use keygen_helper::fs::{FileError, Inspection};
 use keygen_helper::permissions::{Profile, Reason};
@@ -233,4 +235,58 @@ fn links_that_lead_nowhere_or_round_in_circles_are_no_trouble() {
     fs::write(&file, "").unwrap();
     let facts = Inspection::of(&inside, &account, &ground.accounts()).unwrap().facts().clone();
     assert_eq!(facts.fix().refused, [Reason::Missing]);
+}
+
+/// The owner of the home swaps `.ssh` for links to a folder of root's and one of somebody else's
+/// while root looks and fixes.
+#[test]
+fn whoever_swaps_the_folder_changes_nothing_outside_of_the_home() {
+    let Some(ground) = root_only() else { return };
+    ground.lay_more(0, "home mode 0777; ssh mode 0777; file mode 0666");
+    let outside = ground.home(0).with_file_name("outside");
+    fs::create_dir_all(outside.join("roots")).unwrap();
+    fs::create_dir(outside.join("others")).unwrap();
+    for (folder, uid) in [("roots", 0), ("others", 23_000)] {
+        let file = outside.join(folder).join("authorized_keys");
+        fs::write(&file, KEY).unwrap();
+        for path in [outside.join(folder), file] {
+            fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+            chown(&path, Some(uid), None).unwrap();
+        }
+    }
+    let before = everything(&outside);
+    let (home, account, accounts) = (ground.home(0), ground.account(0), ground.accounts());
+    let done = AtomicBool::new(false);
+    let (mut fixed, mut refused) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (ssh, aside) = (home.join(".ssh"), home.join("aside"));
+            for target in ["roots", "others"].iter().cycle() {
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+                fs::rename(&ssh, &aside).unwrap();
+                symlink(outside.join(target), &ssh).unwrap();
+                fs::remove_file(&ssh).unwrap();
+                fs::rename(&aside, &ssh).unwrap();
+                fs::set_permissions(&ssh, Permissions::from_mode(0o777)).unwrap();
+            }
+        });
+        // As many as it takes for both to happen, and many in any case.
+        while fixed + refused < 3000 || (fixed == 0 || refused == 0) && fixed + refused < 1_000_000
+        {
+            let looked = Inspection::of(&ground.file(0), &account, &accounts);
+            let Ok(inspection) = looked else { continue };
+            let fix = inspection.facts().fix();
+            if fix.refused.is_empty() {
+                fixed += 1
+            } else {
+                refused += 1
+            }
+            // Modes that changed under it are no failure of the test.
+            drop(inspection.apply(&fix));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(everything(&outside), before, "fixed {fixed}, refused {refused}");
 }

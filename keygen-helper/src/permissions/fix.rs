@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Facts, FileKind, Node};
+use super::{Facts, FileKind, Finding, Node, Weight};
 use crate::bytes::Bytes;
 
 /// What has to change so that sshd reads the file, whatever its profile.
@@ -68,6 +68,52 @@ pub enum Reason {
         /// What.
         path: Bytes,
     },
+}
+
+/// What to do about one finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy<'a> {
+    /// Set this mode; the fix does it.
+    Chmod(&'a Chmod),
+    /// The fix does not touch it, for this reason, which says what to do instead.
+    Refused(&'a Reason),
+}
+
+impl Fix {
+    /// What to do about a finding of the same facts. None for advice that asks for nothing.
+    pub fn remedy(&self, finding: &Finding) -> Option<Remedy<'_>> {
+        let change = self.changes.iter().find(|change| change.path == finding.path);
+        let refused = self.refused.iter().find(|reason| reason.path() == Some(&finding.path));
+        // While one thing is refused, all the others wait for it.
+        let waits_for = || match finding.weight {
+            Weight::Refuses => self.refused.first(),
+            Weight::Advice => None,
+        };
+        let reason = || refused.or_else(waits_for).map(Remedy::Refused);
+        change.map(Remedy::Chmod).or_else(reason)
+    }
+}
+
+impl Reason {
+    /// What it is about.
+    pub fn path(&self) -> Option<&Bytes> {
+        match self {
+            Reason::Missing => None,
+            Reason::Planted { path, .. }
+            | Reason::NotAFile { path, .. }
+            | Reason::MoreNames { path }
+            | Reason::Outside { path } => Some(path),
+        }
+    }
+}
+
+impl fmt::Display for Remedy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Remedy::Chmod(change) => change.fmt(f),
+            Remedy::Refused(reason) => reason.fmt(f),
+        }
+    }
 }
 
 impl Facts {

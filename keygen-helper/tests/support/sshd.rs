@@ -26,6 +26,8 @@ pub(crate) struct Sshd {
     dir: Arc<TempDir>,
     /// `passwd`, `group` and `shadow` in this folder stand for those in /etc.
     accounts: Option<PathBuf>,
+    /// What its clocks show, as in `TZ`.
+    zone: String,
     listeners: AtomicUsize,
 }
 
@@ -42,13 +44,25 @@ impl Sshd {
         }
         let dir = tempfile::Builder::new().prefix("sshd-").tempdir().unwrap();
         generate(dir.path(), "host", "ed25519");
-        Some(Sshd { program, dir: Arc::new(dir), accounts: None, listeners: AtomicUsize::new(0) })
+        Some(Sshd {
+            program,
+            dir: Arc::new(dir),
+            accounts: None,
+            zone: "UTC".into(),
+            listeners: AtomicUsize::new(0),
+        })
     }
 
     /// Lets `passwd`, `group` and `shadow` in `folder` stand for those of the machine, in a mount
     /// namespace of sshd's own. Only root may.
     pub(crate) fn with_accounts(mut self, folder: &Path) -> Sshd {
         self.accounts = Some(folder.to_owned());
+        self
+    }
+
+    /// Lets its clocks show another time than UTC: `XXX-14` is fourteen hours ahead of it.
+    pub(crate) fn in_zone(mut self, zone: &str) -> Sshd {
+        self.zone = zone.to_owned();
         self
     }
 
@@ -82,7 +96,8 @@ impl Sshd {
         words.extend([folder.join("config").into(), "-E".into(), folder.join("log").into()]);
         let closing = Arc::new(AtomicBool::new(false));
         let served = Arc::clone(&closing);
-        let thread = thread::spawn(move || serve(&listener, &words, &served));
+        let zone = self.zone.clone();
+        let thread = thread::spawn(move || serve(&listener, &words, &zone, &served));
         Listener {
             address,
             log: folder.join("log"),
@@ -129,7 +144,7 @@ impl Drop for Listener {
     }
 }
 
-fn serve(listener: &TcpListener, words: &[OsString], closing: &AtomicBool) {
+fn serve(listener: &TcpListener, words: &[OsString], zone: &str, closing: &AtomicBool) {
     let mut children: Vec<Child> = Vec::new();
     loop {
         let (stream, _) = listener.accept().unwrap();
@@ -144,7 +159,7 @@ fn serve(listener: &TcpListener, words: &[OsString], closing: &AtomicBool) {
             .stdout(output)
             .stderr(Stdio::null())
             // So that expiry times without a zone mean the same everywhere.
-            .env("TZ", "UTC")
+            .env("TZ", zone)
             .spawn();
         children.push(child.unwrap());
     }
