@@ -63,7 +63,15 @@ fn an_unknown_scenario_is_refused_before_anything_is_made() {
 #[test]
 fn the_list_names_every_scenario() {
     let output = compare(&["--list"]);
-    for name in ["noop-kernel", "copy-durable", "update", "rename", "million-noop"] {
+    for name in [
+        "noop-kernel",
+        "copy-durable",
+        "update",
+        "rename",
+        "million-noop",
+        "keys-ed25519",
+        "authorized-keys",
+    ] {
         assert!(text(&output.stdout).contains(name), "{name}");
     }
 }
