@@ -70,10 +70,10 @@ pub(super) fn verify(e: &[u8], n: &[u8], algorithm: &[u8], message: &[u8], value
         b"rsa-sha2-512" => MessageDigest::sha512(),
         _ => return false,
     };
-    let checked = || {
+    let checked = || -> Result<bool, ErrorStack> {
         let key = Rsa::from_public_components(BigNum::from_slice(n)?, BigNum::from_slice(e)?)?;
         let key = PKey::from_rsa(key)?;
-        Ok::<_, ErrorStack>(Verifier::new(digest, &key)?.verify_oneshot(value, message)?)
+        Verifier::new(digest, &key)?.verify_oneshot(value, message)
     };
     checked().unwrap_or(false)
 }
