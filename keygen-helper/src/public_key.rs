@@ -3,26 +3,26 @@
 //! A key of an algorithm that this crate has never heard of is kept as it is, so that it survives
 //! every edit of a file that holds it.
 
+mod algorithm;
+mod fingerprint;
+
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+pub(crate) use algorithm::is_known_name;
+use algorithm::{
+    CERT_SUFFIX, Field, algorithm_name, check_fields, is_certificate, known, same_type,
+};
+pub use fingerprint::Fingerprint;
+
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
-use sha2::{Digest, Sha256};
 
 use crate::wire::{Reader, decode_base64, encode_base64, put_positive, put_string};
 
 /// The largest blob that is taken, in bytes. An RSA key of 16384 bits has 2 KiB, a certificate with
 /// OpenSSH's most principals fits too; what sshd sends or takes in one packet is 256 KiB.
 pub const MAX_BLOB: usize = 64 * 1024;
-
-/// The longest name of an algorithm (RFC 4251 section 6).
-const MAX_NAME: usize = 64;
-
-/// The most bytes of one number (OpenSSH's `SSHBUF_MAX_BIGNUM`).
-const MAX_NUMBER: usize = 16384 / 8;
 
 /// Why a public key was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -177,7 +177,7 @@ impl PublicKey {
 
     /// What ssh-keygen -l prints: the digest of the plain key, also where this is a certificate.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(Sha256::digest(self.canonical()).into())
+        Fingerprint::of(&self.canonical())
     }
 
     /// The size of the key as ssh-keygen -l prints it, where the algorithm is known.
@@ -240,7 +240,7 @@ impl PublicKey {
         let (Some(a), Some(b)) = (known(&mut ours), known(&mut theirs)) else { return false };
         a.name == b.name
             && a.fields.iter().all(|field| match field {
-                Number => ours.positive() == theirs.positive(),
+                Field::Number => ours.positive() == theirs.positive(),
                 _ => ours.string() == theirs.string(),
             })
     }
@@ -298,180 +298,6 @@ impl<'de> Deserialize<'de> for PublicKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PublicKey, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
-}
-
-/// The SHA-256 digest of a public key's blob, printed as `SHA256:` and base64 without padding.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fingerprint([u8; 32]);
-
-impl Fingerprint {
-    /// The digest.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SHA256:{}", STANDARD_NO_PAD.encode(self.0))
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fingerprint({self})")
-    }
-}
-
-impl FromStr for Fingerprint {
-    type Err = PublicKeyError;
-
-    fn from_str(text: &str) -> Result<Fingerprint, PublicKeyError> {
-        let digest = text.strip_prefix("SHA256:").filter(|base64| base64.len() == 43);
-        let digest = digest.and_then(|base64| STANDARD_NO_PAD.decode(base64).ok());
-        let digest = digest.and_then(|bytes| bytes.try_into().ok());
-        digest.map(Fingerprint).ok_or(PublicKeyError::NotAFingerprint)
-    }
-}
-
-impl Serialize for Fingerprint {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Fingerprint {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fingerprint, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
-
-/// What one field of a public key is.
-#[derive(Debug, Clone, Copy)]
-enum Field {
-    /// A number that is not negative.
-    Number,
-    /// A string of exactly so many bytes.
-    Exact(usize),
-    /// The name of the curve.
-    Curve(&'static str),
-    /// An uncompressed point of so many bytes: 4, x, y (SEC 1 section 2.3.3).
-    Point(usize),
-    /// Any string.
-    Text,
-}
-
-/// An algorithm whose fields are known.
-struct Known {
-    /// Its name without the suffix of a certificate.
-    name: &'static str,
-    /// Other names that OpenSSH takes for the type of the same key: those of signatures.
-    also: &'static [&'static str],
-    short: &'static str,
-    cert: &'static str,
-    fields: &'static [Field],
-}
-
-const fn algorithm(
-    name: &'static str,
-    short: &'static str,
-    cert: &'static str,
-    fields: &'static [Field],
-) -> Known {
-    Known { name, also: &[], short, cert, fields }
-}
-
-use Field::{Curve, Exact, Number, Point, Text};
-
-/// RFC 4253 section 6.6, RFC 5656 section 3.1, RFC 8709 section 4, OpenSSH's PROTOCOL.u2f.
-static KNOWN: [Known; 8] = [
-    algorithm("ssh-ed25519", "ED25519", "ED25519-CERT", &[Exact(32)]),
-    Known {
-        name: "ssh-rsa",
-        also: &["rsa-sha2-256", "rsa-sha2-512"],
-        short: "RSA",
-        cert: "RSA-CERT",
-        fields: &[Number, Number],
-    },
-    algorithm("ecdsa-sha2-nistp256", "ECDSA", "ECDSA-CERT", &[Curve("nistp256"), Point(65)]),
-    algorithm("ecdsa-sha2-nistp384", "ECDSA", "ECDSA-CERT", &[Curve("nistp384"), Point(97)]),
-    algorithm("ecdsa-sha2-nistp521", "ECDSA", "ECDSA-CERT", &[Curve("nistp521"), Point(133)]),
-    algorithm("sk-ssh-ed25519@openssh.com", "ED25519-SK", "ED25519-SK-CERT", &[Exact(32), Text]),
-    Known {
-        name: "sk-ecdsa-sha2-nistp256@openssh.com",
-        also: &["webauthn-sk-ecdsa-sha2-nistp256@openssh.com"],
-        short: "ECDSA-SK",
-        cert: "ECDSA-SK-CERT",
-        fields: &[Curve("nistp256"), Point(65), Text],
-    },
-    algorithm("ssh-dss", "DSA", "DSA-CERT", &[Number, Number, Number, Number]),
-];
-
-/// Whether OpenSSH takes two names for the same type of key: `rsa-sha2-512` for `ssh-rsa`.
-fn same_type(a: &str, b: &str) -> bool {
-    let (Some(known_a), Some(known_b)) = (known(a), known(b)) else { return false };
-    known_a.name == known_b.name && is_certificate(a) == is_certificate(b)
-}
-
-/// Certificates' algorithms are named after the key's: `ssh-ed25519-cert-v01@openssh.com`, and
-/// `sk-ssh-ed25519-cert-v01@openssh.com` for `sk-ssh-ed25519@openssh.com`.
-const CERT_SUFFIX: &str = "-cert-v01@openssh.com";
-
-fn is_certificate(name: &str) -> bool {
-    name.ends_with(CERT_SUFFIX) && known(name).is_some()
-}
-
-/// Whether OpenSSH takes this for the name of a type at the front of a text line, where it has to
-/// be exact.
-pub(crate) fn is_known_name(name: &str) -> bool {
-    known(name).is_some_and(|known| !known.short.eq_ignore_ascii_case(name))
-}
-
-fn known(name: &str) -> Option<&'static Known> {
-    let base = name.strip_suffix(CERT_SUFFIX);
-    KNOWN.iter().find(|known| match base {
-        // Inside a blob OpenSSH takes the short names too, in any case, where no curve is needed.
-        None => {
-            known.name == name
-                || known.also.contains(&name)
-                || (!matches!(known.fields, [Curve(_), ..])
-                    && known.short.eq_ignore_ascii_case(name))
-        }
-        Some(base) => {
-            known.name.strip_suffix("@openssh.com").unwrap_or(known.name) == base
-                || known.also.contains(&base)
-        }
-    })
-}
-
-/// Nothing when the fields after the name are not those of the algorithm.
-fn check_fields(name: &str, mut reader: Reader<'_>) -> Option<()> {
-    let Some(known) = known(name) else { return Some(()) };
-    if is_certificate(name) {
-        let _nonce = reader.string()?;
-    }
-    for field in known.fields {
-        let right = match field {
-            Number => reader.positive()?.len() <= MAX_NUMBER,
-            Exact(len) => reader.string()?.len() == *len,
-            Curve(curve) => reader.string()? == curve.as_bytes(),
-            Point(len) => {
-                let point = reader.string()?;
-                point.len() == *len && point.first() == Some(&4)
-            }
-            Text => reader.string().is_some(),
-        };
-        right.then_some(())?;
-    }
-    // What a certificate says beyond the key is read where certificates are.
-    (is_certificate(name) || reader.rest().is_empty()).then_some(())
-}
-
-/// A name is 1 to 64 printable characters without comma (RFC 4251 section 6).
-fn algorithm_name(name: &[u8]) -> Option<&str> {
-    let plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b',';
-    let fits = (1..=MAX_NAME).contains(&name.len()) && name.iter().all(plain);
-    fits.then(|| str::from_utf8(name).ok()).flatten()
 }
 
 fn bit_length(digits: &[u8]) -> u32 {

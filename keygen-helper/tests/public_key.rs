@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use keygen_helper::{Fingerprint, PublicKey, PublicKeyError};
+use proptest::prelude::*;
 
 const KEYS: &str = include_str!("data/keys.pub");
 
@@ -99,4 +100,37 @@ fn what_is_cut_short_is_refused() {
     }
     let long = format!("ssh-ed25519 {}", "A".repeat(200_000));
     assert!(matches!(long.parse::<PublicKey>(), Err(PublicKeyError::TooLong(_))));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic_and_what_is_taken_comes_back(
+        at in 0usize..KEYS.lines().count(),
+        place in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        noise in any::<Vec<u8>>(),
+    ) {
+        let line = KEYS.lines().nth(at).expect("counted");
+        let key: PublicKey = line.parse().expect("whole");
+        let mut blob = key.blob().to_vec();
+        let place = place.index(blob.len());
+        blob[place] = byte;
+        for blob in [&*blob, &noise] {
+            let Ok(other) = PublicKey::from_blob(blob) else { continue };
+            prop_assert_eq!(other.blob(), blob);
+            prop_assert_eq!(other.to_string().parse::<PublicKey>().map(|read| read.blob().to_vec()), Ok(blob.to_vec()));
+            prop_assert_eq!(key.same_key(&other), other.same_key(&key));
+            // Nothing but zeros in front and other names make two blobs one key.
+            if !key.is_certificate() && key.same_key(&other) {
+                prop_assert_eq!(key.fingerprint(), other.fingerprint());
+            }
+            let _ = (other.bits(), other.short_name(), other.plain(), other.is_certificate());
+        }
+        let mut text = line.as_bytes().to_vec();
+        let place = place % text.len();
+        text[place] = byte;
+        let _ = PublicKey::parse_line(&text);
+        let _ = PublicKey::parse_line(&noise);
+        let _ = String::from_utf8_lossy(&noise).parse::<Fingerprint>();
+    }
 }

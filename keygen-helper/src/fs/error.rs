@@ -112,6 +112,14 @@ pub enum FileError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A mode could not be looked at again or set.
+    #[error("cannot set the mode of {path:?}: {}; what comes before it, from the home down, has its new mode", explain(.source))]
+    Mode {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The file could not be written.
     #[error("cannot write {path:?}: {}; it is whole, with its old or its new content", explain(.source))]
     Write {

@@ -100,12 +100,12 @@ impl Inspection {
     ///
     /// # Errors
     /// [`FileError::Changed`] when something is no longer as it was found, [`FileError::NotKeys`]
-    /// for a file of root's that is something else, and [`FileError::Write`].
+    /// for a file of root's that is something else, and [`FileError::Mode`].
     /// What comes before in the fix has then been set, which is from the home down.
     pub fn apply(&self, fix: &Fix) -> Result<(), FileError> {
         for change in &fix.changes {
             let path = PathBuf::from(OsStr::from_bytes(change.path.as_bytes()));
-            let failed = |source| FileError::Write { path: path.clone(), source };
+            let failed = |source| FileError::Mode { path: path.clone(), source };
             let changed = || FileError::Changed { path: path.clone() };
             let held = self.held.get(&change.path).ok_or_else(changed)?;
             let now = Kernel.status(held.descriptor.as_fd()).map_err(failed)?;
