@@ -16,7 +16,12 @@ use super::{
     Bench, Comparison, Scenario,
     contestant::{Contestant, Work, alternate},
 };
-use crate::{Error, measure, table, workload::Rng};
+use crate::{
+    Error,
+    measure::{self, Usage},
+    table,
+    workload::Rng,
+};
 
 /// How many keys are made.
 const KEYS: u64 = 200;
@@ -107,7 +112,7 @@ fn compare(
             KeyWork::SshKeygen => {
                 let round = bench.fresh(&format!("round{}", turn.round));
                 fs::create_dir_all(&round).map_err(Error::io("create", &round))?;
-                measure::run_here(|| generate_by_processes(&round))
+                generate_by_processes(&round)
             }
             KeyWork::SshKeygenList => {
                 let mut command = Command::new("ssh-keygen");
@@ -151,14 +156,20 @@ fn generate_here() -> Result<(), Error> {
     Ok(())
 }
 
-fn generate_by_processes(folder: &Path) -> Result<(), Error> {
-    for number in 0..KEYS {
+/// Adds up what each process took, without the time between them.
+fn generate_by_processes(folder: &Path) -> Result<Usage, Error> {
+    let nothing = Usage { wall: Duration::ZERO, cpu: Duration::ZERO, peak_memory: None };
+    (0..KEYS).try_fold(nothing, |sum, number| {
         let mut command = Command::new("ssh-keygen");
         command.args(["-q", "-t", "ed25519", "-N", "", "-C", "a comment", "-f"]);
         command.arg(folder.join(number.to_string()));
-        measure::run("ssh-keygen", &mut command)?;
-    }
-    Ok(())
+        let one = measure::run("ssh-keygen", &mut command)?;
+        Ok(Usage {
+            wall: sum.wall + one.wall,
+            cpu: sum.cpu + one.cpu,
+            peak_memory: sum.peak_memory.max(one.peak_memory),
+        })
+    })
 }
 
 /// A file of `lines` lines: keys, every third with options, every tenth a comment instead.

@@ -170,6 +170,7 @@ impl AuthorizedKeys {
     /// ```
     pub fn install(&self, grants: &[Grant], on_conflict: OnConflict) -> Result<Edits, Conflict> {
         let entries = self.entries();
+        let entries = marked(&entries);
         let mut plan = Plan::default();
         for grant in distinct(grants, on_conflict)? {
             plan.install(grant, &entries, on_conflict)?;
@@ -185,8 +186,9 @@ impl AuthorizedKeys {
         let entries = self.entries();
         let mut plan = Plan::default();
         let grants = distinct(grants, OnConflict::Replace).expect(NO_CONFLICT);
+        let by_mark = marked(&entries);
         for grant in &grants {
-            plan.install(grant, &entries, OnConflict::Replace).expect(NO_CONFLICT);
+            plan.install(grant, &by_mark, OnConflict::Replace).expect(NO_CONFLICT);
         }
         let mut met = vec![false; grants.len()];
         for (index, entry) in &entries {
@@ -226,6 +228,17 @@ impl AuthorizedKeys {
     }
 }
 
+/// Lines by what the same keys have in common, so that each grant is held against a few of them.
+type Marked<'a> = BTreeMap<Option<u8>, Vec<&'a (usize, Entry<'a>)>>;
+
+fn marked<'a>(entries: &'a [(usize, Entry<'a>)]) -> Marked<'a> {
+    let mut marked = Marked::new();
+    for entry in entries {
+        marked.entry(entry.1.key.mark()).or_default().push(entry);
+    }
+    marked
+}
+
 /// The grants without those that another one makes superfluous. Two of a call can be at odds as
 /// well as a grant and a line; where they may replace one another the last one counts.
 fn distinct(grants: &[Grant], on_conflict: OnConflict) -> Result<Vec<&Grant>, Conflict> {
@@ -257,13 +270,14 @@ impl Plan {
     fn install(
         &mut self,
         grant: &Grant,
-        entries: &[(usize, Entry<'_>)],
+        entries: &Marked<'_>,
         on_conflict: OnConflict,
     ) -> Result<(), Conflict> {
+        let entries = entries.get(&grant.key.mark()).into_iter().flatten();
         // A line that another grant has taken is that one's.
         let free = |index| !self.lines.contains_key(index);
         let present: Vec<_> =
-            entries.iter().filter(|(index, entry)| free(index) && grant.is_about(entry)).collect();
+            entries.filter(|(index, entry)| grant.is_about(entry) && free(index)).collect();
         let Some((kept, first)) = present.first() else {
             self.appended.push(grant.to_line());
             return Ok(());
