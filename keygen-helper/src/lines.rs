@@ -15,8 +15,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) fn new(bytes: Vec<u8>) -> Lines {
-        let feeds = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-        let mut ends: Vec<usize> = feeds.map(|(at, _)| at + 1).collect();
+        let mut ends: Vec<usize> = memchr::memchr_iter(b'\n', &bytes).map(|at| at + 1).collect();
         if ends.last().copied().unwrap_or(0) < bytes.len() {
             ends.push(bytes.len());
         }

@@ -354,19 +354,24 @@ fn a_folder_swapped_for_a_link_at_any_call_leads_nowhere() {
     if !am_root() {
         return;
     }
-    for existing in [false, true] {
+    for existing in [None, Some(false), Some(true)] {
         for keys in [false, true] {
             at_every_call(|at| {
                 let homes = Homes::new();
                 let (ssh, outside) = (homes.home().join(".ssh"), homes.outside());
-                if existing {
-                    let path = ssh.join("authorized_keys");
-                    edit(Arc::new(Kernel), &path, "old\n").unwrap();
-                    write(Arc::new(Kernel), &ssh.join("id"), "old", Existing::Refuse).unwrap();
+                match existing {
+                    None => fs::remove_dir(&ssh).unwrap(),
+                    Some(false) => {}
+                    Some(true) => {
+                        let path = ssh.join("authorized_keys");
+                        edit(Arc::new(Kernel), &path, "old\n").unwrap();
+                        write(Arc::new(Kernel), &ssh.join("id"), "old", Existing::Refuse).unwrap();
+                    }
                 }
                 let link = ssh.clone();
                 let swap = move || {
-                    fs::rename(&link, link.with_extension("moved")).unwrap();
+                    // Where there is no folder yet, the link is there first.
+                    let _ = fs::rename(&link, link.with_extension("moved"));
                     symlink(&outside, &link).unwrap();
                     lchown(&link, Some(VICTIM), Some(VICTIM)).unwrap();
                 };
