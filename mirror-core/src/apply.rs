@@ -1,8 +1,8 @@
 //! Carrying out a plan on a local tree.
 //!
 //! Everything new is made under a temporary name beside its place, completed there, and renamed
-//! over; every path holds its whole old or its whole new state at every moment. Directories are
-//! made first, then what moves, then contents, links, deletions, and last the metadata of
+//! over; every path holds its whole old or its whole new state at every moment. What an
+//! interrupted run left under such names goes before anything else. Directories are made first, then what moves, then contents, links, deletions, and last the metadata of
 //! directories. Contents are written by several threads.
 
 mod batch;
@@ -20,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
+use self::delete::Replacements;
 use crate::endpoint::{Durability, Job, Outcome, Outcomes};
 use crate::entry::{Identity, Problem};
 use crate::error::{Error, explain};
@@ -85,6 +86,8 @@ pub(crate) struct Applier<'a> {
     root: &'a Root,
     onto: Projection,
     temporary: AtomicU64,
+    /// How many entries are done and on the disk.
+    synced: AtomicU64,
     outcomes: Mutex<Outcomes>,
     /// What ends the run, once it has been met.
     fatal: Mutex<Option<Error>>,
@@ -114,6 +117,7 @@ pub(crate) fn carry_out(
         root,
         onto: Projection::new(job.policy, capabilities),
         temporary: AtomicU64::new(0),
+        synced: AtomicU64::new(0),
         outcomes: Mutex::new(outcomes),
         fatal: Mutex::new(None),
         stopped: AtomicBool::new(false),
@@ -129,6 +133,8 @@ pub(crate) fn carry_out(
 
 impl Applier<'_> {
     fn run(&self) -> Result<(), Error> {
+        // First of all: it takes up the room that the rest may need.
+        self.phase(Phase::Sweeping, Stage::Sweeping, |step| self.sweep(&step))?;
         self.phase(Phase::Structure, Stage::Structure, |step| self.structure(&step))?;
         if self.begins(Phase::Moving, Stage::Moves)? {
             self.move_files()?;
@@ -137,18 +143,31 @@ impl Applier<'_> {
             self.contents()?;
         }
         self.phase(Phase::Linking, Stage::Links, |step| self.link(&step))?;
-        if self.steps(Stage::Deletions).next().is_some() {
-            self.sync()?;
-        }
-        let deletes_nothing = self.deletes_nothing();
-        self.phase(Phase::Deleting, Stage::Deletions, |step| match &step.op {
-            Op::Remove { .. } | Op::ReplaceDirectory { .. } if deletes_nothing => {
-                lock(&self.outcomes).skipped += 1;
-            }
-            _ => self.delete(&step),
-        })?;
+        self.deletions()?;
         self.phase(Phase::Settling, Stage::Settling, |step| self.settle(&step))?;
         self.sync()
+    }
+
+    /// Deletes, when everything else is done and on the disk, and so is what takes the place of
+    /// emptied directories.
+    fn deletions(&self) -> Result<(), Error> {
+        if self.steps(Stage::Deletions).next().is_none() {
+            return Ok(());
+        }
+        let mut replacements = Replacements::default();
+        let deleted = self.stage_replacements(&mut replacements).and_then(|()| {
+            self.sync()?;
+            let deletes_nothing = self.deletes_nothing();
+            self.phase(Phase::Deleting, Stage::Deletions, |step| {
+                if deletes_nothing {
+                    lock(&self.outcomes).skipped += 1;
+                } else {
+                    self.delete(&step, &mut replacements);
+                }
+            })
+        });
+        self.discard_replacements(replacements);
+        deleted
     }
 
     fn steps(&self, stage: Stage) -> impl Iterator<Item = io::Result<Step>> {
@@ -339,6 +358,7 @@ impl Applier<'_> {
         if self.job.durability == Durability::None {
             return Ok(());
         }
+        let done = lock(&self.outcomes).counts.total();
         let written = std::mem::take(&mut *lock(&self.written));
         if !written.is_empty() {
             self.job.observer.event(&Event::Phase(Phase::Syncing));
@@ -347,6 +367,10 @@ impl Applier<'_> {
             self.fs()
                 .sync_filesystem(directory.as_fd())
                 .map_err(|source| Error::Target { path: RelPath::root(), source })?;
+        }
+        let entries = done - self.synced.swap(done, Ordering::Relaxed).min(done);
+        if entries > 0 {
+            self.job.observer.event(&Event::Synced { entries });
         }
         Ok(())
     }
@@ -418,4 +442,16 @@ pub(crate) fn check(expected: &Expected, standing: Option<&Status>) -> Result<()
         }
     };
     if same { Ok(()) } else { Err(Failure::Changed("it changed in the target since the scan")) }
+}
+
+/// An expectation on something that this very run may have given another name, which stamps it.
+pub(crate) fn without_stamp(expected: &Expected) -> Expected {
+    match expected {
+        Expected::Version { identity, size, mtime } => Expected::Version {
+            identity: Identity { links: u32::MAX, ..*identity },
+            size: *size,
+            mtime: *mtime,
+        },
+        other => *other,
+    }
 }

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{
     self as sys, AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, RawDir, RenameFlags,
@@ -55,6 +56,8 @@ pub(crate) enum Opening {
     Update,
     /// Hold an inode of any kind without reading it.
     Handle,
+    /// Read and write a new file without a name; what is opened is the directory it is kept in.
+    Unnamed,
 }
 
 /// Free and used room of a file system.
@@ -66,8 +69,25 @@ pub(crate) struct Room {
     pub(crate) read_only: bool,
 }
 
+/// A held directory, and the calls that it is reached by.
+#[derive(Debug, Clone)]
+pub(crate) struct Folder {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) dir: Arc<OwnedFd>,
+}
+
+#[cfg(test)]
+impl Folder {
+    /// A directory reached by the kernel's own calls.
+    pub(crate) fn of(dir: &OwnedFd) -> io::Result<Folder> {
+        Ok(Folder { fs: Arc::new(RealFs), dir: Arc::new(dir.try_clone()?) })
+    }
+}
+
 /// The calls. Names are single components; flags that keep from following links are implied.
 pub(crate) trait Fs: Debug + Send + Sync {
+    /// Holds where a path begins: the root of the file system, or the current directory.
+    fn open_start(&self, absolute: bool) -> io::Result<OwnedFd>;
     /// Opens a path below `root`; the empty path is the root itself. The kernel refuses every
     /// symlink, and what leaves the root; with `stay_on_mount` also every mount point (`EXDEV`).
     fn open_beneath(
@@ -86,6 +106,7 @@ pub(crate) trait Fs: Debug + Send + Sync {
     ) -> io::Result<()>;
     fn status_at(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Status>;
     fn status(&self, file: BorrowedFd<'_>) -> io::Result<Status>;
+    /// Where a symlink leads. With an empty name `dir` is the link itself, held.
     fn read_link_at(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<u8>>;
     /// The names of the extended attributes. A file system without any has none.
     fn list_xattrs(&self, file: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>>;
@@ -186,12 +207,13 @@ impl Opening {
             Opening::Create => OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL,
             Opening::Update => OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY,
             Opening::Handle => OFlags::PATH,
+            Opening::Unnamed => return OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC,
         };
         flags | OFlags::NOFOLLOW | OFlags::CLOEXEC
     }
 
     fn mode(self) -> Mode {
-        if matches!(self, Opening::Create | Opening::Update) {
+        if matches!(self, Opening::Create | Opening::Update | Opening::Unnamed) {
             Mode::RUSR | Mode::WUSR
         } else {
             Mode::empty()
@@ -255,6 +277,11 @@ impl RealFs {
 }
 
 impl Fs for RealFs {
+    fn open_start(&self, absolute: bool) -> io::Result<OwnedFd> {
+        let start = if absolute { c"/" } else { c"." };
+        retry(|| sys::openat(sys::CWD, start, Opening::Handle.flags(), Mode::empty()))
+    }
+
     fn open_beneath(
         &self,
         root: BorrowedFd<'_>,

@@ -18,7 +18,7 @@ use std::os::fd::AsFd;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fs::{Opening, read_full_at};
+use crate::fs::{Folder, Opening, read_full_at};
 use crate::spool::Appending;
 use crate::staged::{Staged, check_ours};
 use crate::state::State;
@@ -71,6 +71,19 @@ pub(crate) struct Interrupted {
     pub(crate) committed: u64,
 }
 
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the last run was interrupted")?;
+        if let Some(phase) = &self.phase {
+            write!(f, " while {phase}")?;
+        }
+        if self.committed > 0 {
+            write!(f, ", with {} entries done and on the disk", self.committed)?;
+        }
+        f.write_str("; this one goes on from what it had done")
+    }
+}
+
 /// The journal of the run that is under way.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -96,7 +109,7 @@ impl Journal {
         generation: u64,
     ) -> io::Result<Journal> {
         let mut journal = Journal {
-            file: Staged::create(state.fs(), state.descriptor())?,
+            file: Staged::create(state.folder())?,
             length: HEADER as u64,
             check: check(&[&header()]),
             durable: false,
@@ -153,6 +166,15 @@ impl Journal {
         Ok(())
     }
 
+    /// Removes the journal that an interrupted run left, if there is one.
+    pub(crate) fn discard(state: &State) -> io::Result<()> {
+        let Folder { fs, dir } = state.folder();
+        match fs.unlink_at(dir.as_fd(), NAME) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
     /// What an earlier run left unfinished, and what the user should know about a journal that
     /// cannot be read. Nothing is removed.
     pub(crate) fn unfinished(state: &State) -> (Option<Interrupted>, Vec<String>) {
@@ -174,7 +196,7 @@ impl Journal {
 /// All of the journal, if there is one.
 fn read(state: &State) -> Result<Option<Vec<u8>>, String> {
     let failed = |error: io::Error| format!("it cannot be read: {}", crate::error::explain(&error));
-    let (fs, dir) = (state.fs(), state.descriptor());
+    let Folder { fs, dir } = state.folder();
     let file = match fs.open_at(dir.as_fd(), NAME, Opening::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => result.map_err(failed)?,
@@ -299,7 +321,12 @@ mod tests {
     impl Folder {
         fn new() -> Folder {
             let folder = tempfile::tempdir().unwrap();
-            let state = State::open(&folder.path().join("state"), Digest::of(b"pair")).unwrap();
+            let state = State::open(
+                std::sync::Arc::new(crate::fs::RealFs),
+                &folder.path().join("state"),
+                Digest::of(b"pair"),
+            )
+            .unwrap();
             Folder(folder, state)
         }
 

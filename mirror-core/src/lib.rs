@@ -66,6 +66,8 @@ mod scan;
 mod spool;
 mod staged;
 mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod verify;
 
 pub use capacity::{Capacity, Need};

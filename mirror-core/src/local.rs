@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -16,18 +17,19 @@ use crate::endpoint::sealed::Sealed;
 use crate::endpoint::{Content, Endpoint, Job, Opened, Outcomes, ScanRequest};
 use crate::entry::{Bytes, Digest, Entry, Identity, Kind};
 use crate::error::Error;
-use crate::fs::{Fs, Opening, Status};
+use crate::fs::{Fs, Opening, RealFs, Status};
 use crate::guard::Refused;
 use crate::listing::{Listing, Listings, Tree};
 use crate::manifest::RootId;
 use crate::path::{Name, RelPath};
 use crate::policy::Capabilities;
-use crate::root::{self, Root};
+use crate::root::Root;
 use crate::scan::{self, Scan};
 
 /// A directory on this machine and all that is in it.
 #[derive(Debug)]
 pub struct LocalTree {
+    fs: Arc<dyn Fs>,
     path: PathBuf,
     root: OnceLock<Root>,
 }
@@ -42,9 +44,12 @@ impl LocalTree {
     /// [`Error::OpenRoot`], [`Error::NotADirectory`], or [`Error::UntrustedSymlink`] when `path`
     /// leads through a symlink that belongs to neither root nor the running user.
     pub fn open(path: impl AsRef<Path>) -> Result<LocalTree, Error> {
-        let path = path.as_ref();
-        let root = OnceLock::from(Root::open(path)?);
-        Ok(LocalTree { path: path.to_path_buf(), root })
+        LocalTree::open_on(Arc::new(RealFs), path.as_ref())
+    }
+
+    pub(crate) fn open_on(fs: Arc<dyn Fs>, path: &Path) -> Result<LocalTree, Error> {
+        let root = OnceLock::from(Root::open(fs.clone(), path)?);
+        Ok(LocalTree { fs, path: path.to_path_buf(), root })
     }
 
     /// Opens the directory at `path`, or plans to make it: as long as nothing is carried out, a
@@ -53,13 +58,13 @@ impl LocalTree {
     /// # Errors
     /// Those of [`open`](Self::open), but for a missing directory.
     pub fn open_or_create(path: impl AsRef<Path>) -> Result<LocalTree, Error> {
-        let path = path.as_ref();
-        match LocalTree::open(path) {
-            Err(Error::OpenRoot { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(LocalTree { path: path.to_path_buf(), root: OnceLock::new() })
-            }
-            result => result,
-        }
+        LocalTree::open_or_create_on(Arc::new(RealFs), path.as_ref())
+    }
+
+    pub(crate) fn open_or_create_on(fs: Arc<dyn Fs>, path: &Path) -> Result<LocalTree, Error> {
+        let (nearest, missing) = Root::nearest(fs.clone(), path)?;
+        let root = if missing.is_empty() { OnceLock::from(nearest) } else { OnceLock::new() };
+        Ok(LocalTree { fs, path: path.to_path_buf(), root })
     }
 
     /// Where the tree is.
@@ -76,9 +81,8 @@ impl LocalTree {
         let Some(outer) = outer.root.get() else {
             return Ok(false);
         };
-        let inner = &self.nearest()?;
-        root::lies_within(inner, outer)
-            .map_err(|source| Error::OpenRoot { path: self.path.clone(), source })
+        let (inner, _) = self.nearest()?;
+        inner.lies_within(outer).map_err(|error| self.failed(error))
     }
 
     fn existing(&self) -> Result<&Root, Error> {
@@ -89,30 +93,14 @@ impl LocalTree {
         Error::OpenRoot { path: self.path.clone(), source }
     }
 
-    /// The tree's root, or the nearest directory above it that exists.
-    fn nearest(&self) -> Result<Root, Error> {
-        if let Some(root) = self.root.get() {
-            return Ok(root.clone());
+    /// The tree's root, or the nearest directory above it that exists and the names below that
+    /// which are missing.
+    fn nearest(&self) -> Result<(Root, Vec<Vec<u8>>), Error> {
+        match self.root.get() {
+            Some(root) => Ok((root.clone(), Vec::new())),
+            None => Root::nearest(self.fs.clone(), &self.path),
         }
-        let above = self.path.ancestors().skip(1).map(or_here).find(|path| path.exists());
-        Root::open(above.unwrap_or(Path::new("/")))
     }
-
-    /// The path that the root will be found under when it has been made.
-    fn future_path(&self) -> io::Result<PathBuf> {
-        let path = std::path::absolute(&self.path)?;
-        for above in path.ancestors().skip(1) {
-            if let (Ok(found), Ok(rest)) = (above.canonicalize(), path.strip_prefix(above)) {
-                return Ok(found.join(rest));
-            }
-        }
-        Ok(path)
-    }
-}
-
-/// The empty path is the current directory.
-fn or_here(path: &Path) -> &Path {
-    if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
 impl Endpoint for LocalTree {
@@ -121,13 +109,18 @@ impl Endpoint for LocalTree {
     }
 
     fn id(&self) -> Result<RootId, Error> {
-        let Some(root) = self.root.get() else {
-            let path = self.future_path().map_err(|error| self.failed(error))?;
-            return Ok(RootId { path: Bytes(root::path_bytes(&path).into()), device: 0, inode: 0 });
+        let (root, missing) = self.nearest()?;
+        let mut path = root.path().as_os_str().as_bytes().to_vec();
+        // Of a tree that does not exist yet only the path is known that it will have.
+        let (device, inode) = match missing.is_empty() {
+            true => root.device_and_inode().map_err(|error| self.failed(error))?,
+            false => (0, 0),
         };
-        let (device, inode) =
-            root::device_and_inode(root.descriptor()).map_err(|e| self.failed(e))?;
-        Ok(RootId { path: Bytes(root::path_bytes(root.path()).into()), device, inode })
+        for name in missing {
+            path.extend_from_slice(if path.ends_with(b"/") { b"" } else { b"/" });
+            path.extend_from_slice(&name);
+        }
+        Ok(RootId { path: Bytes(path.into()), device, inode })
     }
 
     fn capabilities(&self) -> Result<Capabilities, Error> {
@@ -200,16 +193,15 @@ impl Endpoint for LocalTree {
     }
 
     fn capacity(&self) -> Result<Capacity, Error> {
-        let root = self.nearest()?;
+        let (root, _) = self.nearest()?;
         let room = root.fs.room(root.descriptor()).map_err(|error| self.failed(error))?;
         Ok(Capacity { bytes: room.bytes, inodes: room.inodes })
     }
 
     fn lock(&self) -> Result<(), Error> {
         if self.root.get().is_none() {
-            root::create_directories(&self.path).map_err(|error| self.failed(error))?;
             // Lost only to ourselves: then the other thread's is as good.
-            let _ = self.root.set(Root::open(&self.path)?);
+            let _ = self.root.set(Root::create(self.fs.clone(), &self.path)?);
         }
         let root = self.existing()?;
         let room = root.fs.room(root.descriptor()).map_err(|error| self.failed(error))?;

@@ -1,7 +1,6 @@
 //! The engine: scan both sides, plan, approve, apply, remember.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +10,7 @@ use crate::endpoint::{Durability, Endpoint, Job, Outcomes, ScanRequest};
 use crate::entry::{Digest, Entry, Problem, Side};
 use crate::error::{Error, explain};
 use crate::filter::Filter;
+use crate::fs::{Folder, Fs, RealFs};
 use crate::guard::{Guards, Refused};
 use crate::journal::{self, Journal};
 use crate::listing::{Pair, record_of};
@@ -22,7 +22,6 @@ use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::read::ContentReader;
 use crate::reconcile::{Census, Item, Ledger, Rules, compare, decide, relocate::relocate};
 use crate::remember::Learned;
-use crate::scan::stamping_clock;
 use crate::spool::Spool;
 use crate::state::State;
 use crate::verify::{Difference, Level};
@@ -56,6 +55,8 @@ pub struct Mirror<'a> {
     policy: Policy,
     filter: Filter,
     state: Option<PathBuf>,
+    /// What the state folder is reached by; each tree has its own.
+    fs: Arc<dyn Fs>,
     durability: Durability,
     threads: usize,
     observer: &'a dyn Observer,
@@ -80,6 +81,7 @@ impl<'a> Mirror<'a> {
             policy: Policy::mirror(),
             filter: Filter::default(),
             state: None,
+            fs: Arc::new(RealFs),
             durability: Durability::default(),
             threads,
             observer: &(),
@@ -124,6 +126,12 @@ impl<'a> Mirror<'a> {
         self
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn reaching_state_by(mut self, fs: Arc<dyn Fs>) -> Mirror<'a> {
+        self.fs = fs;
+        self
+    }
+
     /// Who is told how it goes.
     #[must_use]
     pub fn observer(mut self, observer: &'a dyn Observer) -> Mirror<'a> {
@@ -157,7 +165,7 @@ impl<'a> Mirror<'a> {
             [&capabilities.a, &capabilities.b],
             remembered.state.is_some(),
         );
-        let folder = remembered.state.as_ref().map(State::descriptor);
+        let folder = remembered.state.as_ref().map(State::folder);
         let (items, tally, roots) = self.compare(&rules, &remembered, folder.clone())?;
         let items = relocate(items, &rules, folder.clone())?;
         let reader = self.reader();
@@ -255,7 +263,7 @@ impl<'a> Mirror<'a> {
             return Err(Refused::Overlap { inner: "target", outer: "source" }.into());
         }
         if let Some(folder) = &self.state {
-            let folder = LocalTree::open_or_create(folder)?;
+            let folder = LocalTree::open_or_create_on(self.fs.clone(), folder)?;
             for (tree, name) in [(a, "source"), (b, "target")] {
                 if folder.lies_within(tree)? {
                     return Err(Refused::StateInside { tree: name }.into());
@@ -275,8 +283,9 @@ impl<'a> Mirror<'a> {
         }
         named.update(&self.policy.fingerprint().0);
         named.update(&self.filter.fingerprint().0);
-        let state = State::open(folder, Digest(*named.finalize().as_bytes()))?;
-        let (base, mut notes) = state.base();
+        let state = State::open(self.fs.clone(), folder, Digest(*named.finalize().as_bytes()))?;
+        let only_helps = self.policy.direction == Direction::Mirror;
+        let (base, mut notes) = state.base(only_helps)?;
         let base = base.filter(|base| {
             let same = |x: &RootId, y: &RootId| (x.device, x.inode) == (y.device, y.inode);
             let roots = &base.header().roots;
@@ -293,10 +302,7 @@ impl<'a> Mirror<'a> {
         let (interrupted, journal_notes) = Journal::unfinished(&state);
         notes.extend(journal_notes);
         if let Some(interrupted) = interrupted {
-            notes.push(format!(
-                "the last run was interrupted{}; this one goes on from what it had done",
-                interrupted.phase.map(|phase| format!(" while {phase}")).unwrap_or_default()
-            ));
+            notes.push(interrupted.to_string());
         }
         for note in &notes {
             self.observer.event(&Event::Note(note));
@@ -308,11 +314,12 @@ impl<'a> Mirror<'a> {
         &self,
         rules: &Rules<'_>,
         remembered: &Remembered,
-        folder: Option<Arc<OwnedFd>>,
+        folder: Option<Folder>,
     ) -> Result<(Spool<Item>, crate::reconcile::Tally, [Entry; 2]), Error> {
         self.observer.event(&Event::Phase(Phase::Scanning));
-        // One worker beside the caller keeps two cores busy with two trees.
-        let threads = (self.threads / 2).max(1);
+        // One worker beside the caller keeps two cores busy with two trees. A run on one thread
+        // makes its calls in one order only.
+        let threads = self.threads / 2;
         let request = |side: Side| -> Result<ScanRequest<'_>, Error> {
             let other = self.trees.on(side.other());
             let local = self.trees.on(side).as_local().and(other.as_local());
@@ -496,8 +503,11 @@ impl Approved<'_> {
                 report.notes.push(format!("{error}; the next run compares both trees in full"));
             }
         }
-        if let Some(journal) = journal {
-            journal.finish();
+        match (journal, state) {
+            (Some(journal), _) => journal.finish(),
+            // There was nothing left to do of what an interrupted run had begun.
+            (None, Some(state)) => note(mirror.observer, Journal::discard(state)),
+            (None, None) => {}
         }
         Ok(report)
     }
@@ -542,9 +552,11 @@ fn remember(
     state.commit(writer, mirror.durability != Durability::None).map_err(failed)
 }
 
-/// Tells this run's temporary names from those of others: when it began, and the process.
+/// Tells this run's temporary names from those of others: when it began, to the nanosecond, and
+/// the process. The number of a process alone is that of many in containers.
 fn run_name() -> String {
-    format!("{:x}-{:x}", stamping_clock().seconds, std::process::id())
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    format!("{:x}{:08x}-{:x}", now.tv_sec, now.tv_nsec, std::process::id())
 }
 
 /// Writes the phases of a run to the journal on their way to the observer.
@@ -580,9 +592,12 @@ fn note(observer: &dyn Observer, result: io::Result<()>) {
 
 impl Observer for Journaling<'_> {
     fn event(&self, event: &Event<'_>) {
-        if let Event::Phase(phase) = event {
-            let name = phase.to_string();
-            let event = journal::Event::Phase { name };
+        let event_of_journal = match event {
+            Event::Phase(phase) => Some(journal::Event::Phase { name: phase.to_string() }),
+            Event::Synced { entries } => Some(journal::Event::Committed { entries: *entries }),
+            _ => None,
+        };
+        if let Some(event) = event_of_journal {
             let appended =
                 self.journal.lock().unwrap_or_else(PoisonError::into_inner).append(&event, false);
             note(self.observer, appended);

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, BufRead, Write};
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::Need;
 use crate::entry::{Digest, Entry, Identity, Kind, Meta, Problem, Side, Timestamp};
 use crate::error::Error;
+use crate::fs::Folder;
 use crate::json::write_json_line;
 use crate::path::RelPath;
 use crate::spool::Spool;
@@ -193,6 +192,7 @@ pub enum Op {
 /// The order in which steps are carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
+    Sweeping,
     Structure,
     Moves,
     Contents,
@@ -202,7 +202,8 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    pub(crate) const ALL: [Stage; 6] = [
+    pub(crate) const ALL: [Stage; 7] = [
+        Stage::Sweeping,
         Stage::Structure,
         Stage::Moves,
         Stage::Contents,
@@ -215,13 +216,14 @@ impl Stage {
 impl Op {
     pub(crate) fn stage(&self) -> Stage {
         match self {
+            Op::Sweep { .. } => Stage::Sweeping,
             Op::MakeDirectory { .. }
             | Op::ReplaceWithDirectory { .. }
             | Op::MoveDirectory { .. } => Stage::Structure,
             Op::MoveFile { .. } => Stage::Moves,
             Op::Put { .. } | Op::SetMeta { .. } => Stage::Contents,
             Op::Link { .. } => Stage::Links,
-            Op::Remove { .. } | Op::ReplaceDirectory { .. } | Op::Sweep { .. } => Stage::Deletions,
+            Op::Remove { .. } | Op::ReplaceDirectory { .. } => Stage::Deletions,
             Op::Settle { .. } => Stage::Settling,
         }
     }
@@ -463,7 +465,7 @@ impl fmt::Display for Conflict {
 #[must_use]
 #[derive(Debug)]
 pub struct Plan {
-    stages: [Spool<Step>; 6],
+    stages: [Spool<Step>; Stage::ALL.len()],
     pub(crate) summary: Summary,
     pub(crate) conflicts: Vec<Conflict>,
     pub(crate) problems: Vec<Problem>,
@@ -486,7 +488,7 @@ const LINE_MAX: u64 = 4 << 20;
 
 impl Plan {
     /// An empty plan. Long ones go on in an unnamed file in `folder`.
-    pub(crate) fn new(folder: Option<Arc<OwnedFd>>) -> Plan {
+    pub(crate) fn new(folder: Option<Folder>) -> Plan {
         Plan {
             stages: std::array::from_fn(|_| Spool::new(folder.clone())),
             summary: Summary::default(),

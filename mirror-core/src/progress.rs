@@ -73,6 +73,11 @@ pub enum Event<'a> {
         /// Bytes of content that are written.
         bytes: u64,
     },
+    /// This many more of them have reached the disk, and no power cut takes them back.
+    Synced {
+        /// Entries since the last such event.
+        entries: u64,
+    },
     /// One path could not be dealt with; the run goes on without it, and its report will say so
     /// again.
     Problem(&'a Problem),
@@ -89,6 +94,8 @@ pub enum Phase {
     Scanning,
     /// The listings are being compared and the plan is being made.
     Comparing,
+    /// What an interrupted run left is being removed.
+    Sweeping,
     /// Directories are being made, and what stands in the way is set aside.
     Structure,
     /// What was renamed in the source is being renamed in the target.
@@ -115,6 +122,7 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Phase::Scanning => "scanning",
             Phase::Comparing => "comparing",
+            Phase::Sweeping => "removing what an interrupted run left",
             Phase::Structure => "making directories",
             Phase::Moving => "moving what was renamed",
             Phase::Copying => "copying files",

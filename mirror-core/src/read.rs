@@ -1,13 +1,13 @@
 //! Reading files where only their contents tell whether they are equal.
 
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::endpoint::Endpoint;
 use crate::entry::{Digest, Entry, Side};
 use crate::error::Error;
+use crate::fs::Folder;
 use crate::listing::Pair;
 use crate::path::RelPath;
 use crate::progress::Cancel;
@@ -62,7 +62,7 @@ impl ContentReader<'_> {
     pub(crate) fn settle(
         &self,
         items: Spool<Item>,
-        folder: Option<Arc<OwnedFd>>,
+        folder: Option<Folder>,
     ) -> Result<Spool<Item>, Error> {
         let mut settled = Spool::new(folder);
         let mut batch = Vec::with_capacity(BATCH);

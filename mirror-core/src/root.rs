@@ -4,15 +4,15 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{self as sys, AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{self as sys, FileType};
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::fs::{Fs, Opening, RealFs};
+use crate::fs::{Fs, Opening};
 use crate::path::RelPath;
 
 /// A held root directory.
@@ -33,11 +33,37 @@ impl fmt::Debug for Root {
 impl Root {
     /// Opens the directory at `path`. A symlink on the way is followed only when it belongs to
     /// root or to the running user, since its owner chooses where it leads.
-    pub(crate) fn open(path: &Path) -> Result<Root, Error> {
-        let descriptor = open_trusted(path)?;
-        let found = path_of(descriptor.as_fd())
-            .map_err(|source| Error::OpenRoot { path: path.to_path_buf(), source })?;
-        Ok(Root { fs: Arc::new(RealFs), descriptor: Arc::new(descriptor), path: Arc::new(found) })
+    pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path) -> Result<Root, Error> {
+        match Root::nearest(fs, path)? {
+            (root, missing) if missing.is_empty() => Ok(root),
+            _ => Err(Error::OpenRoot { path: path.to_path_buf(), source: Errno::NOENT.into() }),
+        }
+    }
+
+    /// Opens the directory at `path`, or else the nearest one above it that exists; the names
+    /// that are missing below that come with it.
+    pub(crate) fn nearest(fs: Arc<dyn Fs>, path: &Path) -> Result<(Root, Vec<Vec<u8>>), Error> {
+        let place = Place::find(&*fs, path)?;
+        let failed = |source| Error::OpenRoot { path: path.to_path_buf(), source };
+        let root = Root::hold(fs, place.held.as_fd()).map_err(failed)?;
+        Ok((root, place.missing))
+    }
+
+    /// Opens the directory at `path`, made with what is missing above it. Each gets mode 0755 less
+    /// the umask, but is never closed to its owner.
+    pub(crate) fn create(fs: Arc<dyn Fs>, path: &Path) -> Result<Root, Error> {
+        let mut place = Place::find(&*fs, path)?;
+        let failed = |source| Error::OpenRoot { path: path.to_path_buf(), source };
+        for name in std::mem::take(&mut place.missing) {
+            place.held = make_directory(&*fs, place.held.as_fd(), &name).map_err(failed)?;
+        }
+        Root::hold(fs, place.held.as_fd()).map_err(failed)
+    }
+
+    fn hold(fs: Arc<dyn Fs>, handle: BorrowedFd<'_>) -> io::Result<Root> {
+        let descriptor = fs.open_at(handle, b".", Opening::Directory)?;
+        let path = path_of(descriptor.as_fd())?;
+        Ok(Root { fs, descriptor: Arc::new(descriptor), path: Arc::new(path) })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -46,6 +72,11 @@ impl Root {
 
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
+    }
+
+    /// Device and inode, which tell this directory from every other.
+    pub(crate) fn device_and_inode(&self) -> io::Result<(u64, u64)> {
+        device_and_inode(&*self.fs, self.descriptor())
     }
 
     /// Opens a directory below the root for listing it or working in it.
@@ -57,60 +88,82 @@ impl Root {
     pub(crate) fn handle(&self, path: &RelPath) -> io::Result<OwnedFd> {
         self.fs.open_beneath(self.descriptor(), path.as_bytes(), Opening::Handle, false)
     }
+
+    /// Whether this is `outer` or lies below it, told by inode and not by name, so that bind
+    /// mounts and symlinks do not hide it.
+    pub(crate) fn lies_within(&self, outer: &Root) -> io::Result<bool> {
+        let fs = &*self.fs;
+        let sought = outer.device_and_inode()?;
+        let mut held = fs.open_at(self.descriptor(), b".", Opening::Handle)?;
+        loop {
+            let here = device_and_inode(fs, held.as_fd())?;
+            if here == sought {
+                return Ok(true);
+            }
+            let above = fs.open_at(held.as_fd(), b"..", Opening::Handle)?;
+            if here == device_and_inode(fs, above.as_fd())? {
+                return Ok(false);
+            }
+            held = above;
+        }
+    }
 }
 
-/// Where the kernel says that a directory is. Held inodes are reached through /proc for what has
-/// no call of its own, so that nothing can be done, or even looked at, without it.
-fn path_of(directory: BorrowedFd<'_>) -> io::Result<PathBuf> {
-    let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    let through = sys::stat(&*link).map(|stat| (stat.st_dev, stat.st_ino));
-    if through.ok() != Some(device_and_inode(directory)?) {
-        return Err(io::Error::other(
-            "/proc is not mounted, through which held files are reached; mount it",
-        ));
-    }
-    fs::read_link(link)
+/// How far a path leads today.
+struct Place {
+    /// The last directory that exists, held without being opened.
+    held: OwnedFd,
+    /// What is not there, each below the one before.
+    missing: Vec<Vec<u8>>,
 }
 
-/// Walks `path` component by component, so that the owner of each symlink is seen before it is
-/// followed.
-fn open_trusted(path: &Path) -> Result<OwnedFd, Error> {
-    let failed =
-        |source: Errno| Error::OpenRoot { path: path.to_path_buf(), source: source.into() };
-    let walk = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let start = |absolute: bool| {
-        sys::openat(CWD, if absolute { c"/" } else { c"." }, walk, Mode::empty()).map_err(failed)
-    };
-    let mut held = start(path.is_absolute())?;
-    let mut pending: Vec<Vec<u8>> = components_reversed(path.as_os_str().as_bytes());
-    let mut links = 0;
-    while let Some(name) = pending.pop() {
-        let next = sys::openat(&held, &*name, walk, Mode::empty()).map_err(failed)?;
-        let stat = sys::fstat(&next).map_err(failed)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-            held = next;
-            continue;
+impl Place {
+    /// Walks `path` component by component, so that the owner of each symlink is seen before it
+    /// is followed.
+    fn find(fs: &dyn Fs, path: &Path) -> Result<Place, Error> {
+        let failed = |source| Error::OpenRoot { path: path.to_path_buf(), source };
+        let mut held = fs.open_start(path.is_absolute()).map_err(failed)?;
+        let mut pending = components_reversed(path.as_os_str().as_bytes());
+        // How many of the pending names are the path's own, and not from a symlink on the way.
+        let mut own = pending.len();
+        let mut links = 0;
+        while let Some(name) = pending.pop() {
+            let next = match fs.open_at(held.as_fd(), &name, Opening::Handle) {
+                // What a symlink says is there has to be there: it is not made.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && pending.len() < own => {
+                    pending.push(name);
+                    pending.reverse();
+                    return Ok(Place { held, missing: pending });
+                }
+                next => next.map_err(failed)?,
+            };
+            own = own.min(pending.len());
+            let status = fs.status(next.as_fd()).map_err(failed)?;
+            if status.file_type == FileType::Directory {
+                held = next;
+                continue;
+            }
+            if status.file_type != FileType::Symlink {
+                return Err(Error::NotADirectory { path: path.to_path_buf() });
+            }
+            let us = rustix::process::geteuid().as_raw();
+            if status.uid != 0 && status.uid != us {
+                let (path, owner) = (path.to_path_buf(), status.uid);
+                return Err(Error::UntrustedSymlink { path, owner });
+            }
+            links += 1;
+            if links > 40 {
+                return Err(failed(Errno::LOOP.into()));
+            }
+            // The held link itself, whatever has its name by now.
+            let target = fs.read_link_at(next.as_fd(), b"").map_err(failed)?;
+            if target.first() == Some(&b'/') {
+                held = fs.open_start(true).map_err(failed)?;
+            }
+            pending.extend(components_reversed(&target));
         }
-        let us = rustix::process::geteuid().as_raw();
-        if stat.st_uid != 0 && stat.st_uid != us {
-            return Err(Error::UntrustedSymlink { path: path.to_path_buf(), owner: stat.st_uid });
-        }
-        links += 1;
-        if links > 40 {
-            return Err(failed(Errno::LOOP));
-        }
-        let target = sys::readlinkat(&next, c"", Vec::new()).map_err(failed)?.into_bytes();
-        if target.first() == Some(&b'/') {
-            held = start(true)?;
-        }
-        pending.extend(components_reversed(&target));
+        Ok(Place { held, missing: Vec::new() })
     }
-    let stat = sys::fstat(&held).map_err(failed)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        return Err(Error::NotADirectory { path: path.to_path_buf() });
-    }
-    let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    sys::openat(&held, c".", directory, Mode::empty()).map_err(failed)
 }
 
 fn components_reversed(path: &[u8]) -> Vec<Vec<u8>> {
@@ -118,60 +171,40 @@ fn components_reversed(path: &[u8]) -> Vec<Vec<u8>> {
     names.rev().map(<[u8]>::to_vec).collect()
 }
 
-/// Makes the directory `path` and what is missing above it, each with mode 0755 less the umask,
-/// but never closed to its owner.
-pub(crate) fn create_directories(path: &Path) -> io::Result<()> {
-    if path.as_os_str().is_empty() || path.is_dir() {
-        return Ok(());
-    }
-    if let Some(above) = path.parent() {
-        create_directories(above)?;
-    }
-    match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+/// Makes the directory `name`, or takes the one that somebody else has just made.
+fn make_directory(fs: &dyn Fs, above: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+    match fs.make_directory_at(above, name, 0o755) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         result => result?,
     }
-    let handle = sys::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    let status = RealFs.status(handle.as_fd())?;
-    match status.mode & 0o700 {
-        0o700 => Ok(()),
-        _ => RealFs.set_mode(handle.as_fd(), status.mode | 0o700),
+    let handle = fs.open_at(above, name, Opening::Handle)?;
+    let status = fs.status(handle.as_fd())?;
+    // Where others may write as well, what has this name now need not be what was made.
+    if status.file_type != FileType::Directory || status.uid != rustix::process::geteuid().as_raw()
+    {
+        return Err(io::Error::other("somebody put something else in its place"));
     }
-}
-
-/// Whether `inner` is `outer` or lies below it, told by inode and not by name, so that bind mounts
-/// and symlinks do not hide it.
-pub(crate) fn lies_within(inner: &Root, outer: &Root) -> io::Result<bool> {
-    let sought = sys::fstat(outer.descriptor())?;
-    let up = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut held = sys::openat(inner.descriptor(), c".", up, Mode::empty())?;
-    loop {
-        let here = sys::fstat(&held)?;
-        if (here.st_dev, here.st_ino) == (sought.st_dev, sought.st_ino) {
-            return Ok(true);
-        }
-        let above = sys::openat(&held, c"..", up, Mode::empty())?;
-        let stat = sys::fstat(&above)?;
-        if (here.st_dev, here.st_ino) == (stat.st_dev, stat.st_ino) {
-            return Ok(false);
-        }
-        held = above;
+    if status.mode & 0o700 != 0o700 {
+        fs.set_mode(handle.as_fd(), status.mode | 0o700)?;
     }
+    Ok(handle)
 }
 
-/// A path as the bytes that a root was found under, for naming a pair of roots.
-pub(crate) fn path_bytes(path: &Path) -> Vec<u8> {
-    path.as_os_str().to_os_string().into_vec()
+/// Where the kernel says that a directory is. Held inodes are reached through /proc for what has
+/// no call of its own, so that nothing can be done, or even looked at, without it.
+fn path_of(directory: BorrowedFd<'_>) -> io::Result<PathBuf> {
+    let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let through = sys::stat(&*link).map(|stat| (stat.st_dev, stat.st_ino));
+    let held = sys::fstat(directory)?;
+    if through.ok() != Some((held.st_dev, held.st_ino)) {
+        return Err(io::Error::other(
+            "/proc is not mounted, through which held files are reached; mount it",
+        ));
+    }
+    fs::read_link(link)
 }
 
-/// Where a file that must not exist outside of the kernel's sight can be kept: no name at all.
-pub(crate) fn unnamed_file(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    Ok(sys::openat(dir, c".", flags, Mode::RUSR | Mode::WUSR)?)
-}
-
-/// Which file system and inode a descriptor stands for.
-pub(crate) fn device_and_inode(file: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
-    let stat = sys::statat(file, c"", AtFlags::EMPTY_PATH)?;
-    Ok((stat.st_dev, stat.st_ino))
+fn device_and_inode(fs: &dyn Fs, file: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let identity = fs.status(file)?.identity;
+    Ok((identity.device, identity.inode))
 }

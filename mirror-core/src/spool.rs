@@ -8,14 +8,12 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 
 use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::fs::{Fs, Opening, RealFs, read_full_at, write_all_at};
-use crate::root::unnamed_file;
+use crate::fs::{Folder, Opening, read_full_at, write_all_at};
 use crate::staged::uniquely_named_file;
 
 /// How many bytes of records stay in memory.
@@ -36,9 +34,8 @@ const PREFIX: usize = size_of::<u32>();
 /// Several readers may go over it at once, each from its own position; while there is one, the
 /// borrow keeps anything more from being pushed.
 pub(crate) struct Spool<T> {
-    fs: Arc<dyn Fs>,
     /// Where the file goes; without one, everything stays in memory.
-    dir: Option<Arc<OwnedFd>>,
+    folder: Option<Folder>,
     limit: usize,
     file: Option<OwnedFd>,
     /// How many bytes are in the file. They come before those in `tail`.
@@ -59,16 +56,15 @@ impl<T> fmt::Debug for Spool<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Spool<T> {
-    /// An empty sequence that goes to a file in `dir` when it grows large.
-    pub(crate) fn new(dir: Option<Arc<OwnedFd>>) -> Spool<T> {
-        Spool::with_limit(Arc::new(RealFs), dir, MEMORY_LIMIT)
+    /// An empty sequence that goes to a file in `folder` when it grows large.
+    pub(crate) fn new(folder: Option<Folder>) -> Spool<T> {
+        Spool::with_limit(folder, MEMORY_LIMIT)
     }
 
-    /// [`new`](Self::new) with other calls, and with another limit on the bytes in memory.
-    pub(crate) fn with_limit(fs: Arc<dyn Fs>, dir: Option<Arc<OwnedFd>>, limit: usize) -> Spool<T> {
+    /// [`new`](Self::new) with another limit on the bytes in memory.
+    pub(crate) fn with_limit(folder: Option<Folder>, limit: usize) -> Spool<T> {
         Spool {
-            fs,
-            dir,
+            folder,
             limit,
             file: None,
             stored: 0,
@@ -112,9 +108,9 @@ impl<T: Serialize + DeserializeOwned> Spool<T> {
 
     /// Moves what is in memory to the file.
     fn store(&mut self) -> io::Result<()> {
-        let Some(dir) = &self.dir else { return Ok(()) };
+        let Some(folder) = &self.folder else { return Ok(()) };
         if self.file.is_none() {
-            self.file = Some(match unnamed_file(dir.as_fd()) {
+            self.file = Some(match folder.fs.open_at(folder.dir.as_fd(), b".", Opening::Unnamed) {
                 // What kernels and file systems answer that do not know such files.
                 Err(error)
                     if matches!(
@@ -122,13 +118,13 @@ impl<T: Serialize + DeserializeOwned> Spool<T> {
                         Some(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT)
                     ) =>
                 {
-                    file_without_its_name(&*self.fs, dir)?
+                    file_without_its_name(folder)?
                 }
                 result => result?,
             });
         }
         if let Some(file) = &self.file {
-            write_all_at(&*self.fs, file.as_fd(), &self.tail, self.stored)?;
+            write_all_at(&*folder.fs, file.as_fd(), &self.tail, self.stored)?;
             self.stored += self.tail.len() as u64;
             if self.tail.capacity() > 2 * BUFFER {
                 self.tail = Vec::new();
@@ -163,8 +159,9 @@ impl<T: Serialize + DeserializeOwned> Spool<T> {
     }
 }
 
-/// Makes a file as [`unnamed_file`] does, for file systems that cannot.
-fn file_without_its_name(fs: &dyn Fs, dir: &OwnedFd) -> io::Result<OwnedFd> {
+/// Makes a file and takes its name away, for file systems that know no [`Opening::Unnamed`].
+fn file_without_its_name(folder: &Folder) -> io::Result<OwnedFd> {
+    let (fs, dir) = (&*folder.fs, &*folder.dir);
     let (_, name) = uniquely_named_file(fs, dir.as_fd(), SPOOL_PREFIX)?;
     let file = fs.open_at(dir.as_fd(), &name, Opening::Update);
     fs.unlink_at(dir.as_fd(), &name)?;
@@ -207,12 +204,12 @@ impl<T: Serialize + DeserializeOwned> Records<'_, T> {
         let held = at.map_or(0, |at| (self.buffer.len() as u64).saturating_sub(at));
         if held < length as u64 {
             let left = usize::try_from(spool.stored - self.position).unwrap_or(usize::MAX);
-            let Some(file) = &spool.file else {
+            let (Some(file), Some(folder)) = (&spool.file, &spool.folder) else {
                 return Err(damaged());
             };
             self.buffer.resize(left.min(BUFFER.max(length)), 0);
             let file = file.as_fd();
-            let read = read_full_at(&*spool.fs, file, &mut self.buffer, self.position)?;
+            let read = read_full_at(&*folder.fs, file, &mut self.buffer, self.position)?;
             self.buffer.truncate(read);
             self.buffered_at = self.position;
         }
@@ -286,19 +283,21 @@ impl postcard::ser_flavors::Flavor for Appending<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::{Fs, RealFs};
     use proptest::prelude::*;
     use std::fs::File;
+    use std::sync::Arc;
 
     type Sample = (u64, String, Option<Vec<u8>>);
 
-    fn folder() -> (tempfile::TempDir, Arc<OwnedFd>) {
+    fn folder() -> (tempfile::TempDir, Folder) {
         let folder = tempfile::tempdir().unwrap();
-        let held = Arc::new(File::open(folder.path()).unwrap().into());
-        (folder, held)
+        let dir = Arc::new(File::open(folder.path()).unwrap().into());
+        (folder, Folder { fs: Arc::new(RealFs), dir })
     }
 
-    fn spool<T: Serialize + DeserializeOwned>(dir: &Arc<OwnedFd>, limit: usize) -> Spool<T> {
-        Spool::with_limit(Arc::new(RealFs), Some(dir.clone()), limit)
+    fn spool<T: Serialize + DeserializeOwned>(folder: &Folder, limit: usize) -> Spool<T> {
+        Spool::with_limit(Some(folder.clone()), limit)
     }
 
     #[test]
@@ -323,7 +322,7 @@ mod tests {
     fn a_file_system_without_unnamed_files_does_as_well() {
         let (folder, held) = folder();
         let mut spool: Spool<u64> = spool(&held, 100);
-        spool.file = Some(file_without_its_name(&RealFs, &held).unwrap());
+        spool.file = Some(file_without_its_name(&held).unwrap());
         assert_eq!(folder.path().read_dir().unwrap().count(), 0);
         for number in 0..1000 {
             spool.push(&number).unwrap();
@@ -334,7 +333,7 @@ mod tests {
 
     #[test]
     fn without_a_folder_everything_stays_in_memory() {
-        let mut spool: Spool<u64> = Spool::with_limit(Arc::new(RealFs), None, 10);
+        let mut spool: Spool<u64> = Spool::with_limit(None, 10);
         for number in 0..100 {
             spool.push(&number).unwrap();
         }

@@ -3,18 +3,16 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::FileType;
 
-use crate::fs::{Fs, Opening, Renaming, Status, write_all_at};
+use crate::fs::{Folder, Fs, Opening, Renaming, Status, write_all_at};
 use crate::path::TEMPORARY_PREFIX;
 
 /// A file in the making. Its temporary name goes when this does, unless it was given its own.
 pub(crate) struct Staged {
-    fs: Arc<dyn Fs>,
-    dir: Arc<OwnedFd>,
+    folder: Folder,
     file: OwnedFd,
     /// None once it has its own name.
     temporary: Option<Vec<u8>>,
@@ -27,13 +25,13 @@ impl fmt::Debug for Staged {
 }
 
 impl Staged {
-    pub(crate) fn create(fs: Arc<dyn Fs>, dir: Arc<OwnedFd>) -> io::Result<Staged> {
-        let (file, name) = uniquely_named_file(&*fs, dir.as_fd(), TEMPORARY_PREFIX)?;
-        Ok(Staged { fs, dir, file, temporary: Some(name) })
+    pub(crate) fn create(folder: Folder) -> io::Result<Staged> {
+        let (file, name) = uniquely_named_file(&*folder.fs, folder.dir.as_fd(), TEMPORARY_PREFIX)?;
+        Ok(Staged { folder, file, temporary: Some(name) })
     }
 
     pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        write_all_at(&*self.fs, self.file.as_fd(), bytes, offset)
+        write_all_at(&*self.folder.fs, self.file.as_fd(), bytes, offset)
     }
 
     /// Gives the file its name, in place of any other that has it; when `durable`, the file and
@@ -43,8 +41,8 @@ impl Staged {
             self.sync()?;
         }
         if let Some(temporary) = &self.temporary {
-            let dir = self.dir.as_fd();
-            self.fs.rename_at(dir, temporary, dir, name, Renaming::Replace)?;
+            let dir = self.folder.dir.as_fd();
+            self.folder.fs.rename_at(dir, temporary, dir, name, Renaming::Replace)?;
             self.temporary = None;
         }
         if durable {
@@ -55,17 +53,17 @@ impl Staged {
 
     /// Brings the content to the disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.fs.sync(self.file.as_fd())
+        self.folder.fs.sync(self.file.as_fd())
     }
 
     /// Brings the names in the folder to the disk.
     pub(crate) fn sync_name(&self) -> io::Result<()> {
-        self.fs.sync(self.dir.as_fd())
+        self.folder.fs.sync(self.folder.dir.as_fd())
     }
 
     /// Removes a name in the folder.
     pub(crate) fn unlink(&self, name: &[u8]) -> io::Result<()> {
-        self.fs.unlink_at(self.dir.as_fd(), name)
+        self.folder.fs.unlink_at(self.folder.dir.as_fd(), name)
     }
 }
 

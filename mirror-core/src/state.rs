@@ -16,11 +16,11 @@ use rustix::io::Errno;
 
 use crate::entry::Digest;
 use crate::error::Error;
-use crate::fs::{Fs, Opening, RealFs};
+use crate::fs::{Folder, Fs, Opening};
 use crate::guard::Refused;
 use crate::manifest::{Header, Manifest, ManifestWriter, Record, Rejected, RootId};
 use crate::path::TEMPORARY_PREFIX;
-use crate::root::{Root, create_directories};
+use crate::root::Root;
 use crate::spool::SPOOL_PREFIX;
 
 const LOCK: &[u8] = b"lock";
@@ -28,8 +28,7 @@ const BASE_PREFIX: &str = "base.";
 
 /// The state of one pair of trees, held and locked until this is dropped.
 pub(crate) struct State {
-    fs: Arc<dyn Fs>,
-    dir: Arc<OwnedFd>,
+    folder: Folder,
     /// For messages only.
     path: PathBuf,
     key: Digest,
@@ -59,11 +58,7 @@ impl fmt::Debug for State {
 impl State {
     /// Opens the state of the pair `key` below the user's state folder `folder`, and makes both
     /// where they are missing, for their owner alone.
-    pub(crate) fn open(folder: &Path, key: Digest) -> Result<State, Error> {
-        State::open_with(Arc::new(RealFs), folder, key)
-    }
-
-    pub(crate) fn open_with(fs: Arc<dyn Fs>, folder: &Path, key: Digest) -> Result<State, Error> {
+    pub(crate) fn open(fs: Arc<dyn Fs>, folder: &Path, key: Digest) -> Result<State, Error> {
         let failed = |path: &Path| {
             let path = path.to_path_buf();
             move |source| Error::State { path, source }
@@ -73,10 +68,7 @@ impl State {
             return Err(failed(folder)(why));
         };
         let above = folder.parent().unwrap_or(Path::new(""));
-        if !above.as_os_str().is_empty() {
-            create_directories(above).map_err(failed(above))?;
-        }
-        let above = Root::open(above).map_err(|error| match error {
+        let above = Root::create(fs.clone(), above).map_err(|error| match error {
             Error::OpenRoot { path, source } => Error::State { path, source },
             other => other,
         })?;
@@ -95,8 +87,8 @@ impl State {
             }
             result => result.map_err(failed(&path.join("lock")))?,
         }
-        let state =
-            State { fs, dir: Arc::new(dir), path, key, generations: Mutex::default(), _lock: lock };
+        let folder = Folder { fs, dir: Arc::new(dir) };
+        let state = State { folder, path, key, generations: Mutex::default(), _lock: lock };
         let (bases, litter) = state.list().map_err(failed(&state.path))?;
         state.update(|known| known.newest = bases.last().copied().unwrap_or(0));
         state.remove(&litter);
@@ -104,12 +96,8 @@ impl State {
     }
 
     /// The folder of this pair, for the temporary files of a run.
-    pub(crate) fn descriptor(&self) -> Arc<OwnedFd> {
-        self.dir.clone()
-    }
-
-    pub(crate) fn fs(&self) -> Arc<dyn Fs> {
-        self.fs.clone()
+    pub(crate) fn folder(&self) -> Folder {
+        self.folder.clone()
     }
 
     /// Where the folder of this pair is; for messages only.
@@ -117,36 +105,36 @@ impl State {
         &self.path
     }
 
-    /// The last agreement that can be believed, of the last two, and what the user should know
-    /// about one that cannot. Nothing is removed.
-    pub(crate) fn base(&self) -> (Option<Manifest>, Vec<String>) {
+    /// The last agreement, if it can be believed, and what the user should know if it cannot.
+    /// With `or_earlier` the one before it does as well: one that only helps, and on whose word
+    /// nothing is deleted. Nothing is removed.
+    ///
+    /// # Errors
+    /// What keeps it from being read. It may well be good, and is neither used nor passed over.
+    pub(crate) fn base(&self, or_earlier: bool) -> Result<(Option<Manifest>, Vec<String>), Error> {
         let mut notes = Vec::new();
-        let bases = match self.list() {
-            Ok((bases, _)) => bases,
-            Err(error) => {
-                let why = crate::error::explain(&error);
-                notes.push(format!("the remembered state was not used: {why}"));
-                return (None, notes);
-            }
-        };
-        // Older ones are what a crash kept from being removed. To go back that far would take
-        // entries for deleted that were made again since.
-        for &generation in bases.iter().rev().take(2) {
+        let failed = |path: PathBuf| move |source| Error::State { path, source };
+        let (bases, _) = self.list().map_err(failed(self.path.clone()))?;
+        // Still older ones are what a crash kept from being removed.
+        for &generation in bases.iter().rev().take(if or_earlier { 2 } else { 1 }) {
             match self.open_base(generation) {
                 Ok(manifest) => {
                     self.update(|known| known.good = Some(generation));
-                    return (Some(manifest), notes);
+                    return Ok((Some(manifest), notes));
+                }
+                Err(Rejected::Io(source)) => {
+                    return Err(failed(self.path.join(base_name(generation)))(source));
                 }
                 Err(rejected) => notes.push(format!(
                     "the remembered state {BASE_PREFIX}{generation} was not used: {rejected}"
                 )),
             }
         }
-        (None, notes)
+        Ok((None, notes))
     }
 
     fn open_base(&self, generation: u64) -> Result<Manifest, Rejected> {
-        let manifest = Manifest::open_with(self.fs(), &self.dir, &base_name(generation))?;
+        let manifest = Manifest::open_in(&self.folder, &base_name(generation))?;
         if manifest.header().key != self.key {
             return Err(Rejected::NotOurs(
                 "it belongs to other trees, or to another filter or policy",
@@ -167,7 +155,7 @@ impl State {
     /// `root`.
     pub(crate) fn writer(&self, roots: [RootId; 2], root: Record) -> io::Result<ManifestWriter> {
         let header = Header { key: self.key, generation: self.next_generation(), roots, root };
-        ManifestWriter::create_with(self.fs(), self.descriptor(), &header)
+        ManifestWriter::create_in(self.folder(), &header)
     }
 
     /// Makes what `writer` holds the base of the next run.
@@ -197,8 +185,9 @@ impl State {
     fn list(&self) -> io::Result<(Vec<u64>, Vec<Vec<u8>>)> {
         let (mut bases, mut litter) = (Vec::new(), Vec::new());
         // Opened anew, since the position in a directory belongs to the descriptor.
-        let dir = self.fs.open_at(self.dir.as_fd(), b".", Opening::Directory)?;
-        self.fs.list(dir.as_fd(), &mut |name, _, _| {
+        let fs = &*self.folder.fs;
+        let dir = fs.open_at(self.folder.dir.as_fd(), b".", Opening::Directory)?;
+        fs.list(dir.as_fd(), &mut |name, _, _| {
             if name.starts_with(TEMPORARY_PREFIX) || name.starts_with(SPOOL_PREFIX) {
                 litter.push(name.to_vec());
             } else if let Some(generation) = generation_of(name) {
@@ -211,7 +200,7 @@ impl State {
 
     fn remove(&self, names: &[Vec<u8>]) {
         for name in names {
-            let _ = self.fs.unlink_at(self.dir.as_fd(), name);
+            let _ = self.folder.fs.unlink_at(self.folder.dir.as_fd(), name);
         }
     }
 
@@ -296,7 +285,7 @@ mod tests {
         }
 
         fn try_open(&self) -> Result<State, Error> {
-            State::open(&self.path(), key())
+            State::open(Arc::new(crate::fs::RealFs), &self.path(), key())
         }
     }
 
@@ -346,7 +335,7 @@ mod tests {
     fn a_new_pair_remembers_nothing_and_has_nothing_to_say() {
         let folder = Folder::new();
         let state = folder.open();
-        assert!(matches!(state.base(), (None, notes) if notes.is_empty()));
+        assert!(matches!(state.base(true), Ok((None, notes)) if notes.is_empty()));
         assert_eq!(state.next_generation(), 1);
     }
 
@@ -356,7 +345,7 @@ mod tests {
         let tree = arbitrary::example_tree();
         assert_eq!(agree(&folder.open(), &tree), 1);
         let state = folder.open();
-        let (base, notes) = state.base();
+        let (base, notes) = state.base(true).unwrap();
         let blocks: Vec<Block> = base.unwrap().blocks().map(Result::unwrap).collect();
         assert_eq!((blocks, notes), (tree, vec![]));
         assert_eq!(state.next_generation(), 2);
@@ -391,7 +380,7 @@ mod tests {
         agree(&state, &tree);
         agree(&state, &[]);
         damage(&state, 2);
-        let (base, notes) = state.base();
+        let (base, notes) = state.base(true).unwrap();
         assert_eq!(base.unwrap().header().generation, 1);
         assert_eq!(notes, ["the remembered state base.2 was not used: it is damaged"]);
         assert_eq!(names(&state), ["base.1", "base.2", "lock"]);
@@ -402,7 +391,7 @@ mod tests {
 
         damage(&state, 1);
         damage(&state, 3);
-        let (base, notes) = state.base();
+        let (base, notes) = state.base(true).unwrap();
         assert!(base.is_none());
         assert_eq!(notes.len(), 2);
         assert_eq!(names(&state), ["base.1", "base.3", "lock"]);
@@ -413,10 +402,12 @@ mod tests {
         let folder = Folder::new();
         let state = folder.open();
         agree(&state, &[]);
-        let other = State::open(&folder.path(), Digest::of(b"another pair")).unwrap();
+        let other =
+            State::open(Arc::new(crate::fs::RealFs), &folder.path(), Digest::of(b"another pair"))
+                .unwrap();
         fs::copy(state.path().join("base.1"), other.path().join("base.1")).unwrap();
         fs::copy(state.path().join("base.1"), state.path().join("base.2")).unwrap();
-        let (base, notes) = other.base();
+        let (base, notes) = other.base(true).unwrap();
         assert!(base.is_none());
         assert_eq!(
             notes,
@@ -424,7 +415,7 @@ mod tests {
                 "the remembered state base.1 was not used: it belongs to other trees, or to another filter or policy"
             ]
         );
-        let (base, notes) = state.base();
+        let (base, notes) = state.base(true).unwrap();
         assert_eq!(base.unwrap().header().generation, 1);
         assert_eq!(
             notes,
@@ -439,7 +430,8 @@ mod tests {
         let second = folder.try_open().unwrap_err();
         let busy = Refused::Busy { what: "the state of this pair" };
         assert!(matches!(second, Error::Refused(refused) if refused == busy));
-        State::open(&folder.path(), Digest::of(b"another pair")).unwrap();
+        State::open(Arc::new(crate::fs::RealFs), &folder.path(), Digest::of(b"another pair"))
+            .unwrap();
         drop(first);
         folder.open();
     }
@@ -481,7 +473,7 @@ mod tests {
         fs::remove_file(folder.path()).unwrap();
         symlink("/tmp", folder.path()).unwrap();
         assert!(said(&folder).ends_with("it is a symlink; give what it stands for"));
-        let nameless = State::open(Path::new("/"), key()).unwrap_err();
+        let nameless = State::open(Arc::new(crate::fs::RealFs), Path::new("/"), key()).unwrap_err();
         assert!(matches!(nameless, Error::State { .. }));
     }
 }

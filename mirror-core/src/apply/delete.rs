@@ -1,21 +1,60 @@
 //! Deleting, when everything else is done and durable.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::FileType;
 
-use super::place::{Staged, Wanted, is_unsupported};
+use super::place::{Staged, Wanted};
 use super::structure::Leader;
 use super::{Applier, Failure, check, standing};
 use crate::endpoint::Outcome;
-use crate::fs::Renaming;
+use crate::entry::Identity;
+use crate::error::Error;
 use crate::path::{HISTORY_DIRECTORY, Name, RelPath};
-use crate::plan::{Expected, Op, Step};
+use crate::plan::{Expected, Op, Stage, Step};
+
+/// What was staged to take the places of directories, by the numbers of the steps.
+pub(super) type Replacements = BTreeMap<u32, (RelPath, Staged)>;
 
 impl Applier<'_> {
+    /// Stages what takes the places of directories before anything in them goes: it has to be on
+    /// the disk by then, and where it cannot be had the directory is to stay as it is.
+    pub(super) fn stage_replacements(&self, staged: &mut Replacements) -> Result<(), Error> {
+        for step in self.steps(Stage::Deletions) {
+            let step = step.map_err(Error::Spool)?;
+            let Op::ReplaceDirectory { path, kind, meta, source, leader: None, .. } = &step.op
+            else {
+                continue;
+            };
+            let wanted = Wanted { path, kind, meta, source, sync: false };
+            let directory = path.parent();
+            let made = self.within(&directory, |dir| {
+                self.wrote_in(dir);
+                self.stage(dir, &wanted, &mut Vec::new())
+            });
+            match made {
+                Ok(made) => drop(staged.insert(step.id, (directory, made))),
+                Err(failure) => self.failed_to_create(path, &failure),
+            }
+            self.job.cancel.check()?;
+            self.go_on()?;
+        }
+        Ok(())
+    }
+
+    /// Removes what was staged and came to nothing.
+    pub(super) fn discard_replacements(&self, staged: Replacements) {
+        for (directory, staged) in staged.into_values() {
+            if let Ok(dir) = self.root.directory(&directory) {
+                self.discard(dir.as_fd(), &staged.temporary);
+            }
+        }
+    }
+
     /// Removes one entry, or puts something in the place of an emptied directory.
-    pub(super) fn delete(&self, step: &Step) {
+    pub(super) fn delete(&self, step: &Step, replacements: &mut Replacements) {
         let path = step.op.path();
         let Some((directory, name)) = path.split() else {
             return;
@@ -27,21 +66,38 @@ impl Applier<'_> {
                 }
                 self.within(&directory, |dir| self.remove(dir, &name, expected))
             }
-            Op::Sweep { .. } => self.within(&directory, |dir| {
-                let swept = self.sweep(dir, &name);
-                swept.map_err(Failure::io("remove what an interrupted run left"))
-            }),
-            Op::ReplaceDirectory { .. } => return self.replace_directory(step),
+            Op::ReplaceDirectory { .. } => {
+                let staged = replacements.remove(&step.id).map(|(_, staged)| staged);
+                return self.replace_directory(step, staged);
+            }
             _ => return,
         };
         match deleted {
-            Ok(()) => {
-                let identity =
-                    crate::Identity { device: 0, inode: 0, ctime: Default::default(), links: 0 };
-                self.done(step.id, &step.op, identity);
-            }
+            Ok(()) => self.done_away(step),
             Err(failure) => self.failed(path, &failure),
         }
+    }
+
+    /// Removes what an interrupted run left.
+    pub(super) fn sweep(&self, step: &Step) {
+        let path = step.op.path();
+        let Some((directory, name)) = path.split() else {
+            return;
+        };
+        let swept = self.within(&directory, |dir| {
+            let swept = self.sweep_name(dir, &name);
+            swept.map_err(Failure::io("remove what an interrupted run left"))
+        });
+        match swept {
+            Ok(()) => self.done_away(step),
+            Err(failure) => self.failed(path, &failure),
+        }
+    }
+
+    /// Notes that nothing is left of what a step was about.
+    fn done_away(&self, step: &Step) {
+        let nothing = Identity { device: 0, inode: 0, ctime: Default::default(), links: 0 };
+        self.done(step.id, &step.op, nothing);
     }
 
     fn remove(&self, dir: BorrowedFd<'_>, name: &Name, expected: &Expected) -> Result<(), Failure> {
@@ -60,71 +116,39 @@ impl Applier<'_> {
         }
     }
 
-    fn replace_directory(&self, step: &Step) {
-        let Op::ReplaceDirectory {
-            path,
-            kind,
-            meta,
-            source,
-            expected,
-            leader,
-            after,
-            leader_expected,
-        } = &step.op
+    fn replace_directory(&self, step: &Step, staged: Option<Staged>) {
+        let Op::ReplaceDirectory { path, expected, leader, after, leader_expected, .. } = &step.op
         else {
             return;
         };
         let Some((directory, name)) = path.split() else {
             return;
         };
-        let wanted = Wanted { path, kind, meta, source };
         let replaced = self.within(&directory, |dir| {
-            let fs = self.fs();
-            let staged = match leader {
-                Some(path) => {
+            let linked;
+            let staged = match (leader, &staged) {
+                (Some(path), _) => {
                     let expected = leader_expected.as_ref();
-                    self.stage_link(dir, &Leader { path, after: *after, expected })?
+                    linked = self.stage_link(dir, &Leader { path, after: *after, expected })?;
+                    &linked
                 }
-                None => self.stage(dir, &wanted, &mut Vec::new())?,
+                (None, Some(staged)) => staged,
+                // It could not be staged, which has been reported.
+                (None, None) => return Ok(None),
             };
-            let temporary = staged.temporary.as_bytes();
-            let exchanged = check(expected, standing(fs, dir, &name)?.as_ref()).and_then(|()| {
-                let exchange =
-                    fs.rename_at(dir, temporary, dir, name.as_bytes(), Renaming::Exchange);
-                match exchange {
-                    Err(error) if is_unsupported(&error) => fs
-                        .remove_directory_at(dir, name.as_bytes())
-                        .and_then(|()| {
-                            let replace = Renaming::Replace;
-                            fs.rename_at(dir, temporary, dir, name.as_bytes(), replace)
-                        })
-                        .map_err(Failure::io("replace the directory")),
-                    Err(error) => Err(Failure::Io("replace the directory", error)),
-                    Ok(()) => match fs.remove_directory_at(dir, temporary) {
-                        Ok(()) => Ok(()),
-                        Err(error) => {
-                            // Something appeared in it: it gets its place back.
-                            let name = name.as_bytes();
-                            let _ = fs.rename_at(dir, temporary, dir, name, Renaming::Exchange);
-                            Err(Failure::Io("remove the directory that is replaced", error))
-                        }
-                    },
-                }
-            });
-            if exchanged.is_err() {
-                self.discard(dir, &staged.temporary);
-            }
-            exchanged?;
+            self.exchange(dir, &staged.temporary, path, expected)?;
             self.wrote_in(dir);
-            let status = standing(fs, dir, &name)?.ok_or(Failure::Changed("it vanished again"))?;
-            Ok((staged, status))
+            let status = standing(self.fs(), dir, &name)?;
+            status.ok_or(Failure::Changed("it vanished again")).map(Some)
         });
         match replaced {
-            Ok((staged, status)) => {
-                let (digest, fresh) = (staged.digest, staged.fresh);
+            Ok(Some(status)) => {
+                let (digest, fresh, bytes) =
+                    staged.map_or((None, None, 0), |s| (s.digest, s.fresh, s.bytes));
                 let outcome = Outcome { identity: status.identity, digest, fresh };
-                self.done_with(step.id, &step.op.counts(), outcome, staged.bytes);
+                self.done_with(step.id, &step.op.counts(), outcome, bytes);
             }
+            Ok(None) => {}
             Err(failure) => self.failed(path, &failure),
         }
     }
@@ -142,7 +166,7 @@ impl Applier<'_> {
 
     /// Removes what has a temporary name. A directory that a run left is empty; one that is not is
     /// somebody else's under a name of ours, and stays.
-    fn sweep(&self, dir: BorrowedFd<'_>, name: &Name) -> io::Result<()> {
+    fn sweep_name(&self, dir: BorrowedFd<'_>, name: &Name) -> io::Result<()> {
         let fs = self.fs();
         let status = match fs.status_at(dir, name.as_bytes()) {
             Ok(status) => status,

@@ -3,11 +3,9 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use crate::entry::{Digest, Side};
-use crate::fs::Fs;
+use crate::fs::Folder;
 use crate::manifest::codec::{self, Prelude};
 use crate::manifest::{
     Block, HEADER_LIMIT, Header, MAGIC, Place, VERSION, path_key, place_key, places,
@@ -57,15 +55,15 @@ impl fmt::Debug for ManifestWriter {
 impl ManifestWriter {
     /// Starts a manifest in the folder `dir`.
     #[cfg(test)]
-    pub(crate) fn create(dir: &OwnedFd, header: &Header) -> io::Result<ManifestWriter> {
-        ManifestWriter::create_with(Arc::new(crate::fs::RealFs), Arc::new(dir.try_clone()?), header)
-    }
-
-    pub(crate) fn create_with(
-        fs: Arc<dyn Fs>,
-        dir: Arc<OwnedFd>,
+    pub(crate) fn create(
+        dir: &std::os::fd::OwnedFd,
         header: &Header,
     ) -> io::Result<ManifestWriter> {
+        ManifestWriter::create_in(Folder::of(dir)?, header)
+    }
+
+    /// Starts a manifest in `folder`.
+    pub(crate) fn create_in(folder: Folder, header: &Header) -> io::Result<ManifestWriter> {
         let mut encoded = Vec::new();
         postcard::serialize_with_flavor(header, Appending(&mut encoded))
             .map_err(io::Error::other)?;
@@ -85,7 +83,7 @@ impl ManifestWriter {
         tree.update(&scratch);
 
         Ok(ManifestWriter {
-            file: Staged::create(fs, dir)?,
+            file: Staged::create(folder)?,
             buffer,
             scratch,
             stored: 0,

@@ -7,8 +7,6 @@ mod directories;
 mod learn;
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use directories::Pending;
 
@@ -21,6 +19,7 @@ use super::moves::{self, Moves, Reader};
 use super::{Rules, problem};
 use crate::entry::{Entry, Side};
 use crate::error::Error;
+use crate::fs::Folder;
 use crate::listing::Pair;
 use crate::path::RelPath;
 use crate::plan::{Conflict, ConflictKind, Expected, Op, Plan};
@@ -34,7 +33,7 @@ pub(crate) fn decide(
     tally: Tally,
     rules: &Rules<'_>,
     read: &mut Reader<'_>,
-    folder: Option<Arc<OwnedFd>>,
+    folder: Option<Folder>,
 ) -> Result<(Plan, Ledger), Error> {
     let mut plan = Plan::new(folder.clone());
     plan.summary.entries = tally.entries;

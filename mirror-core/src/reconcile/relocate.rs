@@ -7,14 +7,13 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use super::Rules;
 use super::choose::{Choice, Chooser, Contested};
 use super::compare::{Content, Diff, Item, Relocated, content};
 use crate::entry::Side;
 use crate::error::Error;
+use crate::fs::Folder;
 use crate::path::RelPath;
 use crate::policy::{Direction, Extraneous};
 use crate::spool::Spool;
@@ -36,7 +35,7 @@ type Push<'p> = dyn FnMut(Item) -> Result<(), Error> + 'p;
 pub(crate) fn relocate(
     items: Spool<Item>,
     rules: &Rules<'_>,
-    folder: Option<Arc<OwnedFd>>,
+    folder: Option<Folder>,
 ) -> Result<Spool<Item>, Error> {
     let relocations = find(&items, rules)?;
     if relocations.is_empty() {
