@@ -7,6 +7,7 @@
 
 mod batch;
 mod delete;
+mod exchange;
 mod metadata;
 mod place;
 mod structure;
@@ -27,7 +28,7 @@ use crate::error::{Error, explain};
 use crate::fs::{Fs, Opening, Status};
 use crate::path::{Name, RelPath, TEMPORARY_PREFIX};
 use crate::plan::{Counts, Expected, Op, Stage, Step};
-use crate::policy::{Capabilities, Projection};
+use crate::policy::{Capabilities, Direction, Projection};
 use crate::progress::{Event, Phase};
 use crate::root::Root;
 
@@ -145,7 +146,19 @@ impl Applier<'_> {
         self.phase(Phase::Linking, Stage::Links, |step| self.link(&step))?;
         self.deletions()?;
         self.phase(Phase::Settling, Stage::Settling, |step| self.settle(&step))?;
-        self.sync()
+        self.sync()?;
+        if self.job.policy.direction == Direction::Both {
+            self.sync_root()?;
+        }
+        Ok(())
+    }
+
+    /// Where both sides are changed the base makes deletions of what one of them lost. What it
+    /// remembers must be on the disk of both, also what somebody else has just written.
+    fn sync_root(&self) -> Result<(), Error> {
+        let root = self.root.descriptor();
+        let failed = |source| Error::Target { path: RelPath::root(), source };
+        self.fs().sync_filesystem(root).map_err(failed)
     }
 
     /// Deletes, when everything else is done and on the disk, and so is what takes the place of

@@ -21,6 +21,8 @@ use crate::progress::{Cancel, Observer};
 #[non_exhaustive]
 pub enum Durability {
     /// The kernel writes when it likes. Renames stay atomic for processes, not for power cuts.
+    /// Where both sides are changed everything reaches the disk at the end all the same, before it
+    /// is remembered.
     None,
     /// Contents reach the disk a batch at a time before any of the batch is renamed, and
     /// everything before anything is deleted.

@@ -159,12 +159,13 @@ impl<'a> Mirror<'a> {
         }
         let capabilities =
             Pair { a: self.trees.a.capabilities()?, b: self.trees.b.capabilities()? };
-        let rules = Rules::new(
+        let mut rules = Rules::new(
             &self.policy,
             &self.filter,
             [&capabilities.a, &capabilities.b],
             remembered.state.is_some(),
         );
+        rules.interrupted = remembered.interrupted;
         let folder = remembered.state.as_ref().map(State::folder);
         let (items, tally, roots) = self.compare(&rules, &remembered, folder.clone())?;
         let items = relocate(items, &rules, folder.clone())?;
@@ -301,13 +302,13 @@ impl<'a> Mirror<'a> {
         });
         let (interrupted, journal_notes) = Journal::unfinished(&state);
         notes.extend(journal_notes);
-        if let Some(interrupted) = interrupted {
-            notes.push(interrupted.to_string());
-        }
+        let was_interrupted = interrupted.is_some();
+        notes.extend(interrupted.map(|interrupted| interrupted.to_string()));
         for note in &notes {
             self.observer.event(&Event::Note(note));
         }
-        Ok(Remembered { state: Some(state), base: base.map(Arc::new), notes })
+        let base = base.map(Arc::new);
+        Ok(Remembered { state: Some(state), base, interrupted: was_interrupted, notes })
     }
 
     fn compare(
@@ -355,6 +356,8 @@ impl<'a> Mirror<'a> {
 struct Remembered {
     state: Option<State>,
     base: Option<Arc<Manifest>>,
+    /// Whether the last run did not come to its end.
+    interrupted: bool,
     notes: Vec<String>,
 }
 
@@ -459,6 +462,10 @@ impl Approved<'_> {
         let mut outcomes: Pair<Outcomes> = Pair::default();
         let state = remembered.state.as_ref();
         let mut journal = None;
+        // A side that is only read is brought to its disk as well.
+        let syncs_both = mirror.policy.direction == Direction::Both
+            && state.is_some()
+            && ledger.as_ref().is_some_and(|ledger| !ledger.is_empty());
         if !plan.is_empty() {
             for side in [Side::B, Side::A] {
                 if plan.touches(side) {
@@ -470,7 +477,7 @@ impl Approved<'_> {
             }
         }
         for side in [Side::B, Side::A] {
-            if !plan.touches(side) {
+            if !plan.touches(side) && !syncs_both {
                 continue;
             }
             let observer: &dyn Observer = match &journal {
@@ -500,7 +507,7 @@ impl Approved<'_> {
             let base = remembered.base.as_deref();
             if let Err(error) = remember(&mirror, state, base, ledger, &roots, &learned) {
                 // The trees are what they are; only the next run has more to do.
-                report.notes.push(format!("{error}; the next run compares both trees in full"));
+                report.notes.push(format!("{error}; the next run has more to compare"));
             }
         }
         match (journal, state) {
@@ -522,11 +529,7 @@ fn remember(
     roots: &[Entry; 2],
     learned: &Learned<'_>,
 ) -> Result<(), Error> {
-    if ledger.items.is_empty()
-        && ledger.touched.is_empty()
-        && ledger.root.is_none()
-        && base.is_some()
-    {
+    if ledger.is_empty() && base.is_some() {
         return Ok(());
     }
     mirror.observer.event(&Event::Phase(Phase::Remembering));

@@ -40,6 +40,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) onto_b: Projection,
     /// Whether what is equal shall be remembered.
     pub(crate) remember: bool,
+    /// Whether the last run was interrupted, and may have left what it was working on half way.
+    pub(crate) interrupted: bool,
 }
 
 impl<'a> Rules<'a> {
@@ -55,6 +57,7 @@ impl<'a> Rules<'a> {
             onto_a: Projection::new(policy, capabilities[0]),
             onto_b: Projection::new(policy, capabilities[1]),
             remember,
+            interrupted: false,
         }
     }
 

@@ -110,7 +110,7 @@ impl State {
     /// nothing is deleted. Nothing is removed.
     ///
     /// # Errors
-    /// What keeps it from being read. It may well be good, and is neither used nor passed over.
+    /// Without `or_earlier`, what keeps it from being read: it may well be good.
     pub(crate) fn base(&self, or_earlier: bool) -> Result<(Option<Manifest>, Vec<String>), Error> {
         let mut notes = Vec::new();
         let failed = |path: PathBuf| move |source| Error::State { path, source };
@@ -122,8 +122,15 @@ impl State {
                     self.update(|known| known.good = Some(generation));
                     return Ok((Some(manifest), notes));
                 }
-                Err(Rejected::Io(source)) => {
-                    return Err(failed(self.path.join(base_name(generation)))(source));
+                // On its word something may be deleted, and without it nothing is.
+                Err(Rejected::Io(source)) if !or_earlier => {
+                    let path = self.path.join(base_name(generation));
+                    let why = format!(
+                        "{}; if it cannot be mended, remove that file: then nothing is deleted \
+                         and both trees are compared in full",
+                        crate::error::explain(&source)
+                    );
+                    return Err(failed(path)(io::Error::other(why)));
                 }
                 Err(rejected) => notes.push(format!(
                     "the remembered state {BASE_PREFIX}{generation} was not used: {rejected}"

@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 use super::place::{Staged, Wanted};
 use super::structure::Leader;
 use super::{Applier, Failure, check, standing};
-use crate::endpoint::Outcome;
+use crate::endpoint::{Durability, Outcome};
 use crate::entry::Identity;
 use crate::error::Error;
 use crate::path::{HISTORY_DIRECTORY, Name, RelPath};
@@ -121,7 +121,7 @@ impl Applier<'_> {
         else {
             return;
         };
-        let Some((directory, name)) = path.split() else {
+        let Some((directory, _)) = path.split() else {
             return;
         };
         let replaced = self.within(&directory, |dir| {
@@ -136,16 +136,20 @@ impl Applier<'_> {
                 // It could not be staged, which has been reported.
                 (None, None) => return Ok(None),
             };
-            self.exchange(dir, &staged.temporary, path, expected)?;
+            let status = self.exchange(dir, staged, path, expected)?;
             self.wrote_in(dir);
-            let status = standing(self.fs(), dir, &name)?;
-            status.ok_or(Failure::Changed("it vanished again")).map(Some)
+            Ok(Some(status))
         });
         match replaced {
             Ok(Some(status)) => {
+                let as_wanted = staged.as_ref().is_none_or(|staged| staged.as_wanted);
+                let identity = match as_wanted {
+                    true => status.identity,
+                    false => status.identity.without_version(),
+                };
                 let (digest, fresh, bytes) =
                     staged.map_or((None, None, 0), |s| (s.digest, s.fresh, s.bytes));
-                let outcome = Outcome { identity: status.identity, digest, fresh };
+                let outcome = Outcome { identity, digest, fresh };
                 self.done_with(step.id, &step.op.counts(), outcome, bytes);
             }
             Ok(None) => {}
@@ -157,11 +161,7 @@ impl Applier<'_> {
     fn stage_link(&self, dir: BorrowedFd<'_>, leader: &Leader<'_>) -> Result<Staged, Failure> {
         let gone = Failure::Changed("the file that it is another name of is not there");
         let (directory, name) = leader.path.split().ok_or(gone)?;
-        let temporary =
-            self.within(&directory, |from| self.link_leader(leader, from, &name, dir))?;
-        let status = standing(self.fs(), dir, &temporary)?;
-        let status = status.ok_or(Failure::Changed("its new name vanished again"))?;
-        Ok(Staged { temporary, digest: None, fresh: None, bytes: 0, status, as_wanted: true })
+        self.within(&directory, |from| self.link_leader(leader, from, &name, dir))
     }
 
     /// Removes what has a temporary name. A directory that a run left is empty; one that is not is
@@ -186,6 +186,12 @@ impl Applier<'_> {
             return Ok(());
         };
         let fs = self.fs();
+        // It has to be on the disk before anything takes its place: its other name may be all that
+        // a power cut leaves of it.
+        let sync = |dir: BorrowedFd<'_>| match self.job.durability {
+            Durability::None => Ok(()),
+            _ => fs.sync(dir).map_err(Failure::io("bring the history to the disk")),
+        };
         let mut kept = RelPath::root();
         let run = self.job.run.as_bytes();
         let above = directory.as_bytes().split(|&byte| byte == b'/').filter(|n| !n.is_empty());
@@ -195,7 +201,10 @@ impl Applier<'_> {
             self.within(&kept, |dir| {
                 match fs.make_directory_at(dir, component.as_bytes(), 0o700) {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                    result => result.map_err(Failure::io("make the history directory")),
+                    result => {
+                        result.map_err(Failure::io("make the history directory"))?;
+                        sync(dir)
+                    }
                 }
             })?;
             kept = kept
@@ -207,7 +216,10 @@ impl Applier<'_> {
                 self.wrote_in(to);
                 match fs.link_at(from, name.as_bytes(), to, name.as_bytes()) {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                    result => result.map_err(Failure::io("keep the old version")),
+                    result => {
+                        result.map_err(Failure::io("keep the old version"))?;
+                        sync(to)
+                    }
                 }
             })
         })

@@ -6,10 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::{Applier, Failure, check, standing, without_stamp};
-use crate::endpoint::{Content, Durability, Opened};
+use super::{Applier, Failure, check, standing};
+use crate::endpoint::{Content, Opened};
 use crate::entry::{Digest, Entry, Identity, Kind, Meta};
-use crate::error::explain;
 use crate::fs::{Opening, Renaming, Status, write_all_at};
 use crate::path::{Name, RelPath};
 use crate::plan::Expected;
@@ -19,6 +18,8 @@ const ATTEMPTS: u32 = 3;
 
 /// How many bytes are read at a time.
 const BUFFER: usize = 1 << 20;
+
+const TOUCHED: &str = "somebody changed it before it had its place";
 
 /// What was made under a temporary name and waits for its place.
 #[derive(Debug)]
@@ -200,8 +201,14 @@ impl Applier<'_> {
         }
         self.set_meta(handle.as_fd(), wanted.kind, meta, &status)?;
         if wanted.sync {
-            // Most kinds cannot be opened to be synced.
-            fs.sync_filesystem(dir).map_err(Failure::io("bring it to the disk"))?;
+            // Other kinds than directories cannot be opened to be synced.
+            let synced = match wanted.kind {
+                Kind::Directory => fs
+                    .open_at(dir, name, Opening::Directory)
+                    .and_then(|directory| fs.sync(directory.as_fd())),
+                _ => fs.sync_filesystem(dir),
+            };
+            synced.map_err(Failure::io("bring it to the disk"))?;
         }
         let status = fs.status(handle.as_fd()).map_err(Failure::io("look at it"))?;
         let temporary = temporary.clone();
@@ -235,22 +242,39 @@ impl Applier<'_> {
         name: &Name,
         expected: &Expected,
     ) -> Result<Status, Failure> {
-        let touched = Failure::Changed("somebody changed it before it had its place");
-        let waiting = standing(self.fs(), dir, &staged.temporary)?;
-        if waiting.is_none_or(|now| now.identity != staged.status.identity) {
+        if let Err(failure) = self.await_place(dir, staged) {
             self.discard(dir, &staged.temporary);
-            return Err(touched);
+            return Err(failure);
         }
         self.place(dir, &staged.temporary, name, expected)?;
-        // The rename itself stamps it; nothing else may have changed.
-        let placed = standing(self.fs(), dir, name)?;
+        self.placed(dir, staged, name)
+    }
+
+    /// Makes sure that what was staged still is what it was.
+    pub(super) fn await_place(&self, dir: BorrowedFd<'_>, staged: &Staged) -> Result<(), Failure> {
+        let waiting = standing(self.fs(), dir, &staged.temporary)?;
+        match waiting.is_some_and(|now| now.identity == staged.status.identity) {
+            true => Ok(()),
+            false => Err(Failure::Changed(TOUCHED)),
+        }
+    }
+
+    /// Makes sure that what was staged is what has its place now. Renaming stamps it; nothing else
+    /// may have changed.
+    pub(super) fn placed(
+        &self,
+        dir: BorrowedFd<'_>,
+        staged: &Staged,
+        name: &Name,
+    ) -> Result<Status, Failure> {
+        let was = &staged.status;
         let as_staged = |now: &Status| {
-            let was = &staged.status;
             now.identity.is_same_inode(&was.identity)
                 && (now.size, now.mtime) == (was.size, was.mtime)
                 && (now.mode, now.uid, now.gid) == (was.mode, was.uid, was.gid)
         };
-        placed.filter(as_staged).ok_or(touched)
+        let placed = standing(self.fs(), dir, name)?;
+        placed.filter(as_staged).ok_or(Failure::Changed(TOUCHED))
     }
 
     /// Gives what has a temporary name its place, if what stands there is what the plan expects.
@@ -266,82 +290,6 @@ impl Applier<'_> {
             self.discard(dir, temporary);
         }
         placed
-    }
-
-    /// Puts what was staged in the place of something that no rename replaces: a directory, or
-    /// anything by a directory. Both change places, and what has the temporary name then goes.
-    pub(super) fn exchange(
-        &self,
-        dir: BorrowedFd<'_>,
-        temporary: &Name,
-        path: &RelPath,
-        expected: &Expected,
-    ) -> Result<(), Failure> {
-        let (fs, name) = (self.fs(), &path.name());
-        let goes = matches!(expected, Expected::Directory { .. });
-        let remove = |name: &Name| match goes {
-            true => fs.remove_directory_at(dir, name.as_bytes()),
-            false => fs.unlink_at(dir, name.as_bytes()),
-        };
-        let rename =
-            |renaming| fs.rename_at(dir, temporary.as_bytes(), dir, name.as_bytes(), renaming);
-        let exchanged = standing(fs, dir, name)
-            .and_then(|now| check(expected, now.as_ref()))
-            .and_then(|()| if goes { self.sync_emptied(dir, name) } else { Ok(()) })
-            .and_then(|()| match rename(Renaming::Exchange) {
-                // Where nothing can be exchanged the old one goes first.
-                Err(error) if is_unsupported(&error) => remove(name)
-                    .and_then(|()| rename(Renaming::Replace))
-                    .map(|()| false)
-                    .map_err(Failure::io("put it in its place")),
-                result => result.map(|()| true).map_err(Failure::io("put it in its place")),
-            });
-        match exchanged {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
-            Err(failure) => {
-                self.discard(dir, temporary);
-                return Err(failure);
-            }
-        }
-        // What was exchanged is looked at, not what had the name a moment before. Renaming has
-        // stamped it.
-        let replaced = standing(fs, dir, temporary)
-            .and_then(|old| check(&without_stamp(expected), old.as_ref()));
-        let appeared = |error: &io::Error| Errno::from_io_error(error) == Some(Errno::NOTEMPTY);
-        let failure = match replaced.map(|()| remove(temporary)) {
-            Err(failure) => failure,
-            Ok(Err(error)) if appeared(&error) => {
-                Failure::Changed("something appeared in the directory that is to be replaced")
-            }
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => {
-                let why = format!(
-                    "it has its new version, but what that replaced could not be removed and is \
-                     now called {temporary}: {}; the next run removes it",
-                    explain(&error)
-                );
-                self.problem(path, why);
-                return Ok(());
-            }
-        };
-        // It gets its place back, whatever it is. If it does not, it stays: it is not ours.
-        if rename(Renaming::Exchange).is_ok() {
-            self.discard(dir, temporary);
-        }
-        Err(failure)
-    }
-
-    /// Makes sure that no power cut brings anything back in a directory that has been emptied and
-    /// is to get a temporary name: only an empty one is swept.
-    fn sync_emptied(&self, dir: BorrowedFd<'_>, name: &Name) -> Result<(), Failure> {
-        if self.job.durability == Durability::None {
-            return Ok(());
-        }
-        let fs = self.fs();
-        let emptied = fs.open_at(dir, name.as_bytes(), Opening::Directory);
-        let synced = emptied.and_then(|emptied| fs.sync(emptied.as_fd()));
-        synced.map_err(Failure::io("bring the emptied directory to the disk"))
     }
 
     /// Renames something to where what is expected stands.
@@ -385,7 +333,7 @@ fn is_of_kind(status: &Status, kind: &Kind) -> bool {
 }
 
 /// Whether a file system does not know a kind of rename.
-fn is_unsupported(error: &io::Error) -> bool {
+pub(super) fn is_unsupported(error: &io::Error) -> bool {
     let unsupported = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
     Errno::from_io_error(error).is_some_and(|errno| unsupported.contains(&errno))
 }

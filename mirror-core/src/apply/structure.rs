@@ -74,14 +74,13 @@ impl Applier<'_> {
         meta: &Meta,
         expected: &Expected,
     ) -> Result<Status, Failure> {
-        let (directory, name) = self.split(path)?;
+        let (directory, _) = self.split(path)?;
         let wanted = self.new_directory(path, meta);
         self.within(&directory, |dir| {
-            let fs = self.fs();
             let staged = self.stage(dir, &wanted, &mut Vec::new())?;
-            self.exchange(dir, &staged.temporary, path, expected)?;
+            let status = self.exchange(dir, &staged, path, expected)?;
             self.wrote_in(dir);
-            standing(fs, dir, &name)?.ok_or(Failure::Changed("it vanished again"))
+            Ok(status)
         })
     }
 
@@ -125,7 +124,7 @@ impl Applier<'_> {
             let step = step?;
             if let Op::MoveFile { keeps_old_name: true, to, .. } = &step.op {
                 if let Err(failure) = self.link_aside(&step) {
-                    self.failed(to, &failure);
+                    self.failed_to_create(to, &failure);
                 }
                 self.go_on()?;
             }
@@ -356,18 +355,26 @@ impl Applier<'_> {
         leader_dir: BorrowedFd<'_>,
         leader_name: &Name,
         dir: BorrowedFd<'_>,
-    ) -> Result<Name, Failure> {
+    ) -> Result<Staged, Failure> {
         let fs = self.fs();
         let temporary = self.temporary_name();
         fs.link_at(leader_dir, leader_name.as_bytes(), dir, temporary.as_bytes())
             .map_err(Failure::io("give the file another name"))?;
         // What was linked is looked at, not what had the name a moment before.
-        let checked = standing(fs, dir, &temporary)
-            .and_then(|status| self.check_leader(leader, status.as_ref()));
-        if checked.is_err() {
-            self.discard(dir, &temporary);
+        let linked = standing(fs, dir, &temporary).and_then(|status| {
+            self.check_leader(leader, status.as_ref())?;
+            status.ok_or(Failure::Changed("its new name vanished again"))
+        });
+        match linked {
+            Ok(status) => {
+                let (digest, fresh) = (None, None);
+                Ok(Staged { temporary, digest, fresh, bytes: 0, status, as_wanted: true })
+            }
+            Err(failure) => {
+                self.discard(dir, &temporary);
+                Err(failure)
+            }
         }
-        checked.map(|()| temporary)
     }
 
     fn link_member(
@@ -391,8 +398,8 @@ impl Applier<'_> {
                     return Ok(());
                 }
                 check(expected, now.as_ref())?;
-                let temporary = self.link_leader(leader, leader_dir, &leader_name, dir)?;
-                self.place(dir, &temporary, &name, expected)?;
+                let staged = self.link_leader(leader, leader_dir, &leader_name, dir)?;
+                self.place_staged(dir, &staged, &name, expected)?;
                 self.wrote_in(dir);
                 Ok(())
             })

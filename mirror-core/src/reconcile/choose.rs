@@ -229,6 +229,12 @@ fn both_ways(diff: &Diff, rules: &Rules<'_>) -> Choice {
         (None, Some(_)) if diff.protected => Choice::Keep,
         (Some(_), None) => Choice::Onto(Side::A),
         (None, _) => Choice::Onto(Side::B),
+        (Some(_), Some(_)) if rules.interrupted && is_half_way(diff, record, Side::B, rules) => {
+            Choice::Onto(Side::B)
+        }
+        (Some(_), Some(_)) if rules.interrupted && is_half_way(diff, record, Side::A, rules) => {
+            Choice::Onto(Side::A)
+        }
         (Some(a), Some(b)) => match (changed(Side::A), changed(Side::B)) {
             (true, false) => Choice::Onto(Side::B),
             (false, true) => Choice::Onto(Side::A),
@@ -264,13 +270,18 @@ fn is_half_way(diff: &Diff, record: &Record, side: Side, rules: &Rules<'_>) -> b
     };
     let (here, was, wanted) = (&here.meta, record.meta(side), rules.onto(side).meta(&there.meta));
     // A new owner takes setuid and setgid away until the mode is set.
-    let lasting = |mode: u32| mode & 0o1777;
+    let given_away = (here.uid != was.uid && here.uid == wanted.uid)
+        || (here.gid != was.gid && here.gid == wanted.gid);
+    let stripped = given_away && here.mode == was.mode & !0o6000;
+    // What an ordinary user may not write to is opened to its owner meanwhile.
+    let directory = diff.on(side).is_some_and(|entry| entry.kind.is_directory());
+    let opened = rules.interrupted && here.mode == was.mode | if directory { 0o700 } else { 0o600 };
     let mut names = was.xattrs.iter().chain(wanted.xattrs.iter()).chain(here.xattrs.iter());
     matches!(diff.content, Content::Same(_))
-        && (here.mode == wanted.mode || lasting(here.mode) == lasting(was.mode))
+        && (here.mode == wanted.mode || here.mode == was.mode || stripped || opened)
         && (here.uid == wanted.uid || here.uid == was.uid)
         && (here.gid == wanted.gid || here.gid == was.gid)
-        && (here.mtime == wanted.mtime || here.mtime == was.mtime)
+        && (directory || here.mtime == wanted.mtime || here.mtime == was.mtime)
         && names.all(|(name, _)| {
             let value = here.xattrs.get(name);
             value == wanted.xattrs.get(name) || value == was.xattrs.get(name)

@@ -34,3 +34,10 @@ pub(crate) struct Ledger {
     /// The root itself.
     pub(crate) root: Option<LedgerItem>,
 }
+
+impl Ledger {
+    /// Whether there is nothing new to remember.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.touched.is_empty() && self.root.is_none()
+    }
+}

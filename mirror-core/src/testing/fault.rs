@@ -41,6 +41,8 @@ pub enum CallKind {
     MakeNode,
     Link,
     Rename,
+    /// A rename that exchanges, or that keeps what has the name.
+    SpecialRename,
     Unlink,
     RemoveDirectory,
     SetMode,
@@ -61,6 +63,8 @@ pub struct Call {
     pub kind: CallKind,
     /// What it names, as it can be reached from outside; None for one on a held inode.
     pub path: Option<PathBuf>,
+    /// The other place that it names, where something is to come.
+    pub to: Option<PathBuf>,
 }
 
 /// How a call goes wrong.
@@ -79,19 +83,22 @@ pub enum Fault {
     Interrupted,
     /// Only a part is written.
     ShortWrite,
+    /// `EINVAL`, as file systems answer that know no such rename.
+    Unsupported,
     /// Neither this call nor any later one has an effect: for the disk the process ended here.
     Stop,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 7] = [
+    pub const ALL: [Fault; 8] = [
         Fault::Io,
         Fault::NoSpace,
         Fault::Quota,
         Fault::TooManyFiles,
         Fault::Interrupted,
         Fault::ShortWrite,
+        Fault::Unsupported,
         Fault::Stop,
     ];
 
@@ -100,6 +107,9 @@ impl Fault {
         use CallKind::*;
         match self {
             Fault::Io => !matches!(kind, Lock),
+            Fault::Quota if kind == SetOwner => true,
+            // Some file systems need room even to take something away.
+            Fault::NoSpace if matches!(kind, Unlink | RemoveDirectory) => true,
             Fault::NoSpace | Fault::Quota => matches!(
                 kind,
                 Create
@@ -111,6 +121,7 @@ impl Fault {
                     | MakeNode
                     | Link
                     | Rename
+                    | SpecialRename
                     | Sync
                     | SyncFilesystem
             ),
@@ -119,6 +130,7 @@ impl Fault {
                 matches!(kind, Open | Create | Read | Write | Truncate | Sync | SyncFilesystem)
             }
             Fault::ShortWrite => matches!(kind, Write),
+            Fault::Unsupported => matches!(kind, SpecialRename),
             Fault::Stop => true,
         }
     }
@@ -130,10 +142,14 @@ impl Fault {
             Fault::Quota => Errno::DQUOT.into(),
             Fault::TooManyFiles => Errno::MFILE.into(),
             Fault::Interrupted => Errno::INTR.into(),
+            Fault::Unsupported => Errno::INVAL.into(),
             Fault::ShortWrite | Fault::Stop => io::Error::other("the process ended here"),
         }
     }
 }
+
+/// A held directory and a name in it.
+type Place<'a> = (BorrowedFd<'a>, &'a [u8]);
 
 type Action = Box<dyn FnOnce(&Call) + Send>;
 
@@ -141,7 +157,7 @@ type Action = Box<dyn FnOnce(&Call) + Send>;
 #[derive(Default)]
 struct Script {
     /// At this call, or from this call on.
-    fault: Option<(u64, Fault, bool)>,
+    faults: Vec<(u64, Fault, bool)>,
     action: Option<(u64, Action)>,
     trace: Option<Vec<Call>>,
 }
@@ -184,14 +200,14 @@ impl FaultFs {
     /// Call `number` goes wrong, if such a call can: see [`Fault::fits`].
     #[must_use]
     pub fn failing_at(self, number: u64, fault: Fault) -> FaultFs {
-        lock(&self.shared.script).fault = Some((number, fault, false));
+        lock(&self.shared.script).faults.push((number, fault, false));
         self
     }
 
     /// Every call from `number` on that can go wrong so does.
     #[must_use]
     pub fn failing_from(self, number: u64, fault: Fault) -> FaultFs {
-        lock(&self.shared.script).fault = Some((number, fault, true));
+        lock(&self.shared.script).faults.push((number, fault, true));
         self
     }
 
@@ -274,7 +290,17 @@ impl FaultFs {
     }
 
     /// Counts a call and lets the script have its way with it. `Ok(true)` asks for a short write.
-    fn begin(&self, kind: CallKind, place: Option<(BorrowedFd<'_>, &[u8])>) -> io::Result<bool> {
+    fn begin(&self, kind: CallKind, place: Option<Place<'_>>) -> io::Result<bool> {
+        self.begin_between(kind, place, None)
+    }
+
+    /// [`begin`](Self::begin) for a call with two places.
+    fn begin_between(
+        &self,
+        kind: CallKind,
+        place: Option<Place<'_>>,
+        to: Option<Place<'_>>,
+    ) -> io::Result<bool> {
         let number = self.shared.calls.fetch_add(1, Ordering::SeqCst);
         if self.shared.stopped.load(Ordering::SeqCst) {
             return Err(Fault::Stop.error());
@@ -282,19 +308,20 @@ impl FaultFs {
         let mut script = lock(&self.shared.script);
         let acts = script.action.as_ref().is_some_and(|(at, _)| *at == number);
         if acts || script.trace.is_some() {
-            let path = place.map(|(dir, name)| {
+            let path = |(dir, name): Place<'_>| {
                 let above = std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()));
                 above.unwrap_or_default().join(std::ffi::OsStr::from_bytes(name))
-            });
-            let call = Call { number, kind, path };
+            };
+            let call = Call { number, kind, path: place.map(path), to: to.map(path) };
             if let Some((_, action)) = script.action.take_if(|(at, _)| *at == number) {
                 action(&call);
             }
             script.trace.as_mut().into_iter().for_each(|trace| trace.push(call.clone()));
         }
-        let fault = script.fault.filter(|(at, fault, lasts)| {
+        let mut met = script.faults.iter().filter(|(at, fault, lasts)| {
             (number == *at || *lasts && number > *at) && fault.fits(kind)
         });
+        let fault = met.next().copied();
         drop(script);
         let Some((_, fault, _)) = fault else {
             return Ok(false);
@@ -465,7 +492,7 @@ impl Fs for FaultFs {
         to_dir: BorrowedFd<'_>,
         to: &[u8],
     ) -> io::Result<()> {
-        self.begin(CallKind::Link, Some((from_dir, from)))?;
+        self.begin_between(CallKind::Link, Some((from_dir, from)), Some((to_dir, to)))?;
         self.change(
             || RealFs.link_at(from_dir, from, to_dir, to),
             |()| Change::Made { dir: to_dir, name: to },
@@ -480,7 +507,11 @@ impl Fs for FaultFs {
         to: &[u8],
         renaming: Renaming,
     ) -> io::Result<()> {
-        self.begin(CallKind::Rename, Some((from_dir, from)))?;
+        let kind = match renaming {
+            Renaming::Replace => CallKind::Rename,
+            Renaming::KeepExisting | Renaming::Exchange => CallKind::SpecialRename,
+        };
+        self.begin_between(kind, Some((from_dir, from)), Some((to_dir, to)))?;
         self.change(
             || RealFs.rename_at(from_dir, from, to_dir, to, renaming),
             |()| Change::Renamed {

@@ -1,6 +1,6 @@
 //! The power goes: whatever was synced is there, and any part of the rest.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -8,12 +8,12 @@ use std::sync::Mutex;
 use std::thread;
 
 use mirror_core::Durability;
-use mirror_core::testing::{Crash, Image, Recording, Survival};
+use mirror_core::testing::{Crash, Fault, Image, Recording, Survival};
 use proptest::prelude::*;
 
 use crate::ground::Ground;
 use crate::scenario::{Scenario, noise, write};
-use crate::tree::snapshot;
+use crate::tree::{assert_same, snapshot};
 use crate::whole::Versions;
 
 /// Numbers that look random and are the same every time.
@@ -184,28 +184,41 @@ fn small(changes: &[&Change]) -> Scenario {
     let (old, new) = (snapshot(&ground.dst()), snapshot(&ground.src()));
     let start = ground.image();
     let moved = vec![("n", "o")];
-    Scenario { ground, start, target: Versions { old, new, moved }, source: None }
+    let target = Versions { old, new, moved };
+    Scenario { ground, start, target, source: None, lasting: BTreeSet::new() }
 }
 
-/// Every state that a crash can leave of such a run, in which what was not synced is lost or not
-/// in every combination of the last four.
+/// The states that a crash can leave of such a run: with all that was not synced lost, with none of
+/// it, with each change alone lost, surviving or torn, and with every combination of the last three.
 fn exhaust(changes: &[&Change]) -> usize {
     let scenario = small(changes);
     let names: Vec<&str> = changes.iter().map(|(name, ..)| *name).collect();
     let mut seen = HashSet::new();
     for (moment, crash) in record(&scenario).crashes().enumerate() {
-        // Earlier ones are all kept or all lost, and were tried one by one at earlier moments.
-        let free = crash.pending().min(4);
-        let first = crash.pending() - free;
+        let pending = crash.pending();
+        let mut images = vec![crash.image(|_| Survival::Lost), crash.image(|_| Survival::Whole)];
+        for one in 0..pending {
+            let alone = |this: Survival, others: Survival| {
+                crash.image(|index| if index == one { this } else { others })
+            };
+            images.push(alone(Survival::Lost, Survival::Whole));
+            images.push(alone(Survival::Whole, Survival::Lost));
+            images.push(alone(Survival::Torn(1), Survival::Whole));
+        }
+        let free = pending.min(3);
         for kept in 0..1_u32 << free {
-            let earlier = if kept & 1 == 0 { Survival::Whole } else { Survival::Lost };
-            let image = crash.image(|index| match index.checked_sub(first) {
-                None => earlier,
-                Some(bit) if kept & (1 << bit) == 0 => Survival::Lost,
-                Some(_) => Survival::Whole,
-            });
+            for earlier in [Survival::Lost, Survival::Whole] {
+                let bit = |index: usize| index.checked_sub(pending - free);
+                images.push(crash.image(|index| match bit(index) {
+                    None => earlier,
+                    Some(bit) if kept & (1 << bit) == 0 => Survival::Lost,
+                    Some(_) => Survival::Whole,
+                }));
+            }
+        }
+        for image in images {
             if seen.insert(image.clone()) {
-                survive(&scenario, &image, &format!("{names:?}, moment {moment}, kept {kept:b}"));
+                survive(&scenario, &image, &format!("{names:?}, moment {moment}"));
             }
         }
     }
@@ -301,7 +314,7 @@ proptest! {
         let start = ground.image();
         // What was renamed with the directory it is in can have the content of any old name.
         let target = Versions { old, new, moved: Vec::new() };
-        let scenario = Scenario { ground, start, target, source: None };
+        let scenario = Scenario { ground, start, target, source: None, lasting: BTreeSet::new() };
         let crashes: Vec<Crash> = record(&scenario).crashes().collect();
         let mut dice = Dice(seed);
         for turn in 0..8 {
@@ -312,4 +325,34 @@ proptest! {
             scenario.ground.assert_recovers(&identities, &format!("seed {seed}, turn {turn}"));
         }
     }
+}
+
+/// One call fails and the power goes afterwards: where the run said that all is well, all is on the
+/// disk.
+#[test]
+fn what_a_run_claims_after_a_fault_survives() {
+    let chosen: Vec<&Change> = CHANGES.iter().collect();
+    let scenario = small(&chosen);
+    let mut clean = 0;
+    for fault in [Fault::Io, Fault::TooManyFiles, Fault::Interrupted] {
+        for number in 0.. {
+            let identities = scenario.ground.lay(&scenario.start);
+            let disk = scenario.ground.disk(&identities).failing_at(number, fault);
+            let disk = disk.recording_in(&scenario.ground.path()).unwrap();
+            let result = scenario.ground.mirror(&disk);
+            if disk.calls() <= number {
+                break;
+            }
+            let is_clean = result.is_ok_and(|report| report.is_clean());
+            if disk.spoilt() == 0 || !is_clean {
+                continue;
+            }
+            clean += 1;
+            let crash = disk.recording().unwrap().crashes().last().unwrap();
+            scenario.ground.lay(&crash.image(|_| Survival::Lost));
+            let (src, dst) = (snapshot(&scenario.ground.src()), snapshot(&scenario.ground.dst()));
+            assert_same(&src, &dst);
+        }
+    }
+    assert!(clean > 0, "no fault was got over");
 }

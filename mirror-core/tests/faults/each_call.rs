@@ -5,7 +5,6 @@ use std::thread;
 use mirror_core::testing::{CallKind, Fault};
 
 use crate::scenario::Scenario;
-use crate::tree::snapshot;
 
 /// Makes one call after the other go wrong, in a run that begins anew each time.
 fn spoil(make: fn() -> Scenario, fault: Fault, lasts: bool) -> u64 {
@@ -31,9 +30,8 @@ fn spoil(make: fn() -> Scenario, fault: Fault, lasts: bool) -> u64 {
         match result {
             // What a run claims is so.
             Ok(report) if report.is_clean() => {
-                let (src, dst) =
-                    (snapshot(&scenario.ground.src()), snapshot(&scenario.ground.dst()));
-                assert!(src == dst || scenario.source.is_some(), "{what}: {report:?}");
+                let level = scenario.ground.is_level(scenario.source.is_some());
+                assert!(level, "{what}: {report:?}");
             }
             Ok(report) => assert!(report.problems.iter().all(|p| !p.error.is_empty())),
             Err(error) => assert!(!error.to_string().is_empty()),
@@ -94,6 +92,28 @@ fn an_interruption() {
 #[test]
 fn a_short_write() {
     spoil_all(Fault::ShortWrite, false);
+}
+
+/// File systems that neither exchange nor keep what has a name, with an error at each call.
+#[test]
+fn an_input_output_error_where_nothing_can_be_exchanged() {
+    let scenario = Scenario::mirrored();
+    let mut spoilt = 0;
+    for number in 0.. {
+        let identities = scenario.ground.lay(&scenario.start);
+        let disk = scenario.ground.disk(&identities).failing_at(number, Fault::Io);
+        let disk = disk.failing_from(0, Fault::Unsupported);
+        let result = scenario.ground.mirror(&disk);
+        if disk.calls() <= number {
+            result.unwrap();
+            break;
+        }
+        let what = format!("an error at call {number}, nothing can be exchanged");
+        scenario.assert_whole(&what);
+        scenario.ground.assert_recovers(&identities, &what);
+        spoilt += 1;
+    }
+    assert!(spoilt > 500);
 }
 
 #[test]

@@ -108,6 +108,21 @@ impl Ground {
         }
     }
 
+    /// Whether both sides are the same, apart from what each keeps for itself if both are changed:
+    /// its history, and the times of directories that both worked in.
+    pub(crate) fn is_level(&self, both_ways: bool) -> bool {
+        let [src, dst] = [self.src(), self.dst()].map(|side| {
+            let mut tree = snapshot(&side);
+            if both_ways {
+                tree.retain(|path, _| !path.starts_with(b".mirror-history"));
+                let directories = tree.values_mut().filter(|entry| entry.kind == "directory");
+                directories.for_each(|entry| entry.mtime = (0, 0));
+            }
+            tree
+        });
+        src == dst
+    }
+
     #[track_caller]
     fn recover(&self, identities: &Identities, what: &str) {
         let report =

@@ -103,9 +103,14 @@ fn race(make: fn() -> Scenario, part: Swapped) -> usize {
         names.map(PathBuf::from).collect()
     };
     let mut swaps = 0;
-    for call in calls.iter().filter(|call| call.path.is_some()) {
+    // Each place that a call names, in turn.
+    let places = calls.iter().flat_map(|call| {
+        let named = [(false, call.path.as_ref()), (true, call.to.as_ref())];
+        named.into_iter().filter_map(move |(is_to, path)| path.map(|path| (call, is_to, path)))
+    });
+    for (call, is_to, path) in places {
         let number = call.number;
-        let what = format!("{part:?} at call {number}, {:?} {:?}", call.kind, call.path);
+        let what = format!("{part:?} at call {number}, {:?} {path:?}", call.kind);
         let identities = scenario.ground.lay(&scenario.start);
         lay_out_victims(&outside, &leaves);
         let before = outside_now(&outside);
@@ -113,7 +118,8 @@ fn race(make: fn() -> Scenario, part: Swapped) -> usize {
         let disk = scenario.ground.disk(&identities).racing_at(number, {
             let (ground, outside, swapped) = (ground.clone(), outside.clone(), swapped.clone());
             move |call| {
-                let path = call.path.clone().unwrap_or_default();
+                let path = if is_to { call.to.clone() } else { call.path.clone() };
+                let path = path.unwrap_or_default();
                 *swapped.lock().unwrap() = swap(&ground, &outside, &path, part);
             }
         });

@@ -1,5 +1,6 @@
 //! A tree that has been mirrored, and has changed since in every way there is.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt, lchown, symlink};
 use std::path::Path;
@@ -19,6 +20,17 @@ pub(crate) struct Scenario {
     pub(crate) target: Versions,
     /// What the source is to be; None if it is only read.
     pub(crate) source: Option<Versions>,
+    /// Contents of either side that outlast the run somewhere, in a history at least.
+    pub(crate) lasting: BTreeSet<[u8; 32]>,
+}
+
+/// The contents of both sides, but for what has a temporary name.
+fn contents(ground: &Ground) -> BTreeSet<[u8; 32]> {
+    let trees = [snapshot(&ground.src()), snapshot(&ground.dst())];
+    let entries = trees.iter().flatten().filter(|(path, _)| {
+        !path.split(|&byte| byte == b'/').any(|name| name.starts_with(b".mirror-tmp-"))
+    });
+    entries.filter_map(|(_, entry)| entry.content.map(|hash| *hash.as_bytes())).collect()
 }
 
 /// No two contents have the same time: then size and time tell versions apart without a base.
@@ -183,6 +195,7 @@ impl Scenario {
             start,
             target: Versions { old, new, moved: vec![("folder", "to/folder")] },
             source: None,
+            lasting: BTreeSet::new(),
         }
     }
 
@@ -197,7 +210,7 @@ impl Scenario {
             moved: Vec::new(),
         };
         let start = ground.image();
-        Scenario { ground, start, target, source: None }
+        Scenario { ground, start, target, source: None, lasting: BTreeSet::new() }
     }
 
     /// Both ways, where the sides changed different things and nothing is to be a conflict: an
@@ -258,15 +271,17 @@ impl Scenario {
     fn meeting(ground: Ground, moved: Vec<(&'static str, &'static str)>) -> Scenario {
         let (a, b) = (ground.src(), ground.dst());
         let old = [snapshot(&a), snapshot(&b)];
+        let contents_before = contents(&ground);
         let start = ground.image();
         // What is to come of it is what a run makes of it that nothing disturbs.
         ground.mirror(&ground.plain_disk()).unwrap();
+        let lasting = contents(&ground).intersection(&contents_before).copied().collect();
         let new: Tree = snapshot(&a)
             .into_iter()
             .filter(|(path, _)| !path.starts_with(b".mirror-history"))
             .collect();
         let [a, b] = old.map(|old| Versions { old, new: new.clone(), moved: moved.clone() });
-        Scenario { ground, start, target: b, source: Some(a) }
+        Scenario { ground, start, target: b, source: Some(a), lasting }
     }
 
     /// Whatever happened, every path is whole on both sides.
@@ -279,6 +294,8 @@ impl Scenario {
             None => assert!(source == self.target.new, "{what}: the source was changed"),
         }
         assert!(broken.is_empty(), "{what}:\n{}", broken.join("\n"));
+        let lost = self.lasting.difference(&contents(&self.ground)).count();
+        assert_eq!(lost, 0, "{what}: {lost} versions are nowhere any more");
     }
 
     /// Every content in the target is whole, wherever it is.
