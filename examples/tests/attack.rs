@@ -18,7 +18,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use support::ground::ORDINARY;
 use support::{Ground, am_root, assert_level, names_in, snapshot};
 
-/// How long each attack lasts.
+/// How long each attack lasts, and then until it was hard enough.
 const LASTS: Duration = Duration::from_secs(5);
 
 /// How often the attacker must have struck for the test to say anything.
@@ -75,24 +75,27 @@ fn attack(victim: &Victim, many: u64, strike: impl Fn() -> u64 + Sync, peace: im
     let ground = &victim.ground;
     let outside = ground.path("outside");
     let before = snapshot(&outside);
-    let (stop, swaps) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (long, stop) = (AtomicBool::new(false), AtomicBool::new(false));
+    let swaps = AtomicU64::new(0);
     let mut runs = 0;
     thread::scope(|scope| {
         scope.spawn(|| {
             thread::sleep(LASTS);
-            stop.store(true, Ordering::Relaxed);
+            long.store(true, Ordering::Relaxed);
         });
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 swaps.fetch_add(strike(), Ordering::Relaxed);
             }
         });
-        while !stop.load(Ordering::Relaxed) {
+        let hard = |runs| runs > 5 && swaps.load(Ordering::Relaxed) > many;
+        while !(long.load(Ordering::Relaxed) && hard(runs)) && runs < 2_000 {
             runs += 1;
             change(&victim.shop, runs);
             // Whatever it comes to; that it ends in order is looked at on the way.
             let _ = ground.mirror().args(["--max-delete", "100%"]).run();
         }
+        stop.store(true, Ordering::Relaxed);
     });
     peace();
     let swaps = swaps.into_inner();
