@@ -12,7 +12,22 @@ mod support;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use support::{Ground, settle};
+use support::ground::put;
+use support::{Ground, Run, settle};
+
+/// What must come to light nowhere.
+const SECRET: &str = "hunter2-correct-horse";
+
+/// Neither stream holds the secret, nor what orders a terminal about.
+#[track_caller]
+fn assert_discreet(run: &Run) {
+    for bytes in [&run.out, &run.err] {
+        let text = String::from_utf8_lossy(bytes);
+        assert!(!text.contains(SECRET), "the secret came to light: {}", run.shown());
+        let order = text.chars().find(|char| char.is_control() && *char != '\n');
+        assert_eq!(order, None, "{}", run.shown());
+    }
+}
 
 /// A link whose text leads nowhere outside is made to lead outside by renaming the directory it
 /// is in, since each `..` of it climbs from another place then.
@@ -46,4 +61,42 @@ fn s09_a_link_that_leads_out_is_told_also_where_both_sides_have_it() {
         let run = mirror.run().ends(3);
         assert!(run.has_problem_at("link"), "{}", run.shown());
     }
+}
+
+/// A run as root may be given any file as a list of rules or as a plan.
+#[test]
+fn s29_what_cannot_be_understood_is_not_repeated() {
+    let ground = Ground::new();
+    ground.source("a", "a");
+    let odd = format!("\u{1b}[31m{SECRET}");
+    let texts = [
+        format!("[{SECRET}\n"),
+        format!("{SECRET}\n[{odd}\n"),
+        format!("\"{SECRET}\"\n"),
+        format!("{{\"{SECRET}\": 1}}\n"),
+        format!("{{\"line\": \"{odd}\"}}\n"),
+        format!("{{\"line\": \"{}\"}}\n", odd.replace('\u{1b}', "\\u001b")),
+        format!("{{\"line\": \"plan\", \"format\": \"{SECRET}\"}}\n"),
+        format!("{{\"line\": \"plan\", \"format\": 1, \"{SECRET}\": 1}}\n"),
+        format!("root:{SECRET}:0:0\n"),
+    ];
+    for text in texts {
+        let file = put(&ground.path("file"), &text);
+        let mirror = ground.mirror().arg("--apply-plan").arg(&file);
+        for mirror in [mirror.clone(), mirror.text()] {
+            let run = mirror.run();
+            assert_eq!(run.code(), 1, "{}", run.shown());
+            run.assert_one_sentence();
+            assert_discreet(&run);
+        }
+        if text.contains('[') && !text.starts_with('{') {
+            let mirror = ground.mirror().arg("--filter-file").arg(&file);
+            let run = mirror.run().ends(1);
+            run.assert_one_sentence();
+            assert_discreet(&run);
+        }
+    }
+    let run = ground.mirror().arg("--exclude").arg(format!("[{SECRET}")).run().ends(1);
+    assert_discreet(&run);
+    assert!(!ground.has("a"));
 }
