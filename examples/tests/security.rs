@@ -13,7 +13,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use support::ground::put;
-use support::{Ground, Run, settle};
+use support::{Ground, Mirror, Run, settle};
 
 /// What must come to light nowhere.
 const SECRET: &str = "hunter2-correct-horse";
@@ -27,6 +27,11 @@ fn assert_discreet(run: &Run) {
         let order = text.chars().find(|char| char.is_control() && *char != '\n');
         assert_eq!(order, None, "{}", run.shown());
     }
+}
+
+/// Under a shell that sends what the program prints to a device without room.
+fn into_a_full_disk(mirror: &Mirror) -> Mirror {
+    mirror.clone().under(["sh", "-c", "exec \"$0\" \"$@\" >/dev/full"])
 }
 
 /// A link whose text leads nowhere outside is made to lead outside by renaming the directory it
@@ -99,4 +104,18 @@ fn s29_what_cannot_be_understood_is_not_repeated() {
     let run = ground.mirror().arg("--exclude").arg(format!("[{SECRET}")).run().ends(1);
     assert_discreet(&run);
     assert!(!ground.has("a"));
+}
+
+#[test]
+fn s37_a_result_that_cannot_be_printed_is_told_and_is_no_success() {
+    let ground = Ground::new();
+    ground.source("a", "a");
+    for mirror in [ground.mirror(), ground.mirror().text(), ground.mirror().arg("--plan")] {
+        let run = into_a_full_disk(&mirror).run();
+        assert_eq!(run.code(), 1, "{}", run.shown());
+        assert!(run.stderr().contains("No space") || run.stderr().contains("no space"));
+        run.assert_one_sentence();
+    }
+    // What was done is done and remembered all the same.
+    ground.mirror().done().assert_idle();
 }
