@@ -70,7 +70,7 @@ impl Pair {
         self.ground.source("a/0", format!("turn {turn}"));
         self.ground.source(&format!("gone {}", turn + 1), "to be deleted");
         fs::remove_file(at(format!("gone {turn}"))).unwrap();
-        let (from, to) = if turn % 2 == 0 { ("b", "c") } else { ("c", "b") };
+        let (from, to) = if turn.is_multiple_of(2) { ("b", "c") } else { ("c", "b") };
         fs::rename(at(from.to_owned()), at(to.to_owned())).unwrap();
         self.ground.target(&format!("extraneous {turn}"), "only here");
         self.ground.target("a/3", format!("edited on the target in turn {turn}"));
@@ -126,8 +126,10 @@ fn journal_unused(why: &str) -> String {
     format!("the journal of an earlier run was not used: {why}")
 }
 
-/// Puts something that is no regular file in the place of `path`.
-const IMPOSTORS: [(&str, fn(&Path)); 4] = [
+/// Puts something that is no regular file in the place of a path.
+type Impostor = fn(&Path);
+
+const IMPOSTORS: [(&str, Impostor); 4] = [
     ("symlink", |path| {
         // To the real one, which would do if it were followed.
         let aside = path.with_file_name("aside");
