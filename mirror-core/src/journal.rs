@@ -16,6 +16,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::fs::{Folder, Opening, read_full_at};
@@ -198,8 +199,13 @@ fn read(state: &State) -> Result<Option<Vec<u8>>, String> {
     let failed = |error: io::Error| format!("it cannot be read: {}", crate::error::explain(&error));
     let Folder { fs, dir } = state.folder();
     let file = match fs.open_at(dir.as_fd(), NAME, Opening::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        result => result.map_err(failed)?,
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::NOENT) => return Ok(None),
+            // What opening says of a symlink, and of a socket.
+            Some(Errno::LOOP | Errno::NXIO) => return Err("it is not a regular file".into()),
+            _ => return Err(failed(error)),
+        },
+        Ok(file) => file,
     };
     let status = fs.status(file.as_fd()).map_err(failed)?;
     check_ours(&status)?;

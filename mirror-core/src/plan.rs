@@ -646,7 +646,7 @@ impl Plan {
                 return Err(fail(number, "the line is cut or too long".to_owned()));
             }
             let line: Line =
-                serde_json::from_slice(&buffer).map_err(|error| fail(number, error.to_string()))?;
+                serde_json::from_slice(&buffer).map_err(|error| fail(number, unread(&error)))?;
             match line {
                 Line::Plan { format: 1, summary } if number == 1 => {
                     plan.summary = Summary { counts: Default::default(), ..summary };
@@ -681,6 +681,19 @@ impl Plan {
                 Line::End { .. } => return Err(fail(number, "steps are missing".to_owned())),
             }
         }
+    }
+}
+
+/// Where a line cannot be read. The parser's own words repeat what stands there, and that may be a
+/// secret, or an order to a terminal: anybody may have given us any file.
+fn unread(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "it does not hold what such a line holds",
+        _ => "it is not JSON",
+    };
+    match error.column() {
+        0 => what.to_owned(),
+        column => format!("{what}, at column {column}"),
     }
 }
 

@@ -188,23 +188,32 @@ impl Projection {
         meta
     }
 
-    /// Why an entry cannot be on the target, if so.
-    pub(crate) fn refuses(&self, path: &RelPath, kind: &Kind) -> Option<&'static str> {
-        let hosted = self.fidelity == Fidelity::Hosted;
+    /// Why an entry must not be on the target, if so.
+    pub(crate) fn forbids(&self, path: &RelPath, kind: &Kind) -> Option<&'static str> {
+        if self.fidelity != Fidelity::Hosted {
+            return None;
+        }
         match kind {
-            Kind::CharacterDevice { .. } | Kind::BlockDevice { .. } if hosted => {
+            Kind::CharacterDevice { .. } | Kind::BlockDevice { .. } => {
                 Some("a device is not mirrored with hosted fidelity; skipped")
             }
+            Kind::Symlink { target } if escapes(path, &target.0) => Some(
+                "the symlink leads out of the tree, which hosted fidelity does not mirror; skipped",
+            ),
+            _ => None,
+        }
+    }
+
+    /// Why an entry must not or cannot be put on the target, if so.
+    pub(crate) fn refuses(&self, path: &RelPath, kind: &Kind) -> Option<&'static str> {
+        self.forbids(path, kind).or(match kind {
             Kind::CharacterDevice { .. } | Kind::BlockDevice { .. }
                 if !self.capabilities.privileged =>
             {
                 Some("only root can make a device; skipped")
             }
-            Kind::Symlink { target } if hosted && escapes(path, &target.0) => Some(
-                "the symlink leads out of the tree, which hosted fidelity does not mirror; skipped",
-            ),
             _ => None,
-        }
+        })
     }
 
     /// Whether an extended attribute is mirrored. What the host's security policy sets by itself

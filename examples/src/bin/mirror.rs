@@ -124,7 +124,7 @@ fn main() -> ExitCode {
     bar.finish();
     let seconds = started.elapsed().as_secs_f64();
     let told = match ended {
-        Ok(Ended::Planned(outcome)) => Ok(outcome),
+        Ok(Ended::Planned(outcome, printed)) => printed.map(|()| outcome),
         Ok(Ended::Applied(report)) => {
             let outcome = Outcome::of_report(&report);
             tell(&arguments, outcome, *report, None, seconds).map(|()| outcome)
@@ -138,14 +138,19 @@ fn main() -> ExitCode {
     };
     match told {
         Ok(outcome) => outcome.into(),
-        // Whoever read our output has gone; there is nobody left to tell.
-        Err(_) => Outcome::Failed.into(),
+        Err(error) => {
+            // Whoever stopped reading knows. `eprintln!` would panic where there is nobody at all.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                let _ = writeln!(io::stderr(), "mirror: cannot print what came of it: {error}");
+            }
+            Outcome::Failed.into()
+        }
     }
 }
 
 /// What was asked for has been done: the plan printed, or the run carried out.
 enum Ended {
-    Planned(Outcome),
+    Planned(Outcome, io::Result<()>),
     Applied(Box<Report>),
 }
 
@@ -182,8 +187,8 @@ fn run(arguments: &Arguments, matches: &ArgMatches, bar: &Bar) -> Result<Ended, 
         None => mirror.clone().plan()?,
     };
     if arguments.plan {
-        print_plan(arguments, planned.plan()).map_err(Error::Spool)?;
-        return Ok(Ended::Planned(Outcome::of_plan(planned.plan())));
+        let printed = print_plan(arguments, planned.plan());
+        return Ok(Ended::Planned(Outcome::of_plan(planned.plan()), printed));
     }
     let guards = Guards {
         max_delete: arguments.max_delete,

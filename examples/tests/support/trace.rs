@@ -177,3 +177,49 @@ fn subject(call: &str) -> Option<PathBuf> {
         (None, None) => None,
     }
 }
+
+/// Runs `mirror` on one thread and holds it right after its `turn`th call of those that `calls`
+/// names (as strace does: `/rename`); `meanwhile` happens then. None, and told, where strace does not
+/// work. A run that makes fewer such calls ends without `meanwhile`, and the answer says so.
+#[track_caller]
+pub(crate) fn held_after(
+    mirror: &Mirror,
+    calls: &str,
+    turn: usize,
+    log: &Path,
+    meanwhile: impl FnOnce(),
+) -> Option<(Run, bool)> {
+    let strace = peer("strace")?;
+    let _ = fs::remove_file(log);
+    let mut running = mirror
+        .clone()
+        .args(["--jobs", "1"])
+        .under([strace.as_os_str()])
+        .under(["-f", "-e", &format!("trace={calls}")])
+        .under(["-e", &format!("inject={calls}:signal=SIGSTOP:when={turn}"), "-o"])
+        .under([log.as_os_str()])
+        .spawn();
+    let mut meanwhile = Some(meanwhile);
+    let mut seen = 0;
+    while !running.has_ended() {
+        let text = fs::read(log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let stopped: Vec<_> =
+            text.lines().filter(|line| line.ends_with("--- stopped by SIGSTOP ---")).collect();
+        if stopped.len() > seen {
+            if let Some(meanwhile) = meanwhile.take() {
+                meanwhile();
+            }
+            // Each thread has a turn of its own, and all of them stop with one.
+            seen = stopped.len();
+            for line in stopped {
+                let id = line.split_whitespace().next().and_then(|id| id.parse().ok());
+                if let Some(id) = id.and_then(rustix::process::Pid::from_raw) {
+                    let _ = rustix::process::kill_process(id, rustix::process::Signal::CONT);
+                }
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    Some((running.wait(), meanwhile.is_none()))
+}

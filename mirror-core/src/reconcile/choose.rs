@@ -163,6 +163,11 @@ impl<'a, 'r> Chooser<'a, 'r> {
                 .on(side.other())
                 .and_then(|wanted| self.refused(diff, side, wanted))
                 .unwrap_or(choice),
+            // What must not be there is no better for being there already.
+            Choice::Agreed => diff
+                .on(Side::A)
+                .and_then(|here| self.rules.onto_b.forbids(&diff.path, &here.kind))
+                .map_or(choice, Choice::Refused),
             other => other,
         };
         let is_directory = |side| diff.on(side).is_some_and(|entry| entry.kind.is_directory());

@@ -332,7 +332,8 @@ impl Comparison<'_, '_> {
             if a.kind.is_directory() && b.kind.is_directory() && same {
                 self.directories.insert(path.clone(), (a.clone(), b.clone()));
             }
-            if same && !linked && (known || !self.rules.remember) {
+            let forbidden = self.rules.onto_b.forbids(&path, &a.kind).is_some();
+            if same && !linked && !forbidden && (known || !self.rules.remember) {
                 self.tally.unchanged += 1;
                 return None;
             }

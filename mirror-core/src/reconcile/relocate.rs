@@ -317,6 +317,22 @@ fn is_excluded_at(
     path.is_some_and(|path| !rules.filter.admits(&path, entry.kind.is_directory()))
 }
 
+/// Whether the target may not have an entry at the new place that it has at the old one: a symlink
+/// that leads out of the tree from there.
+fn is_forbidden_at(
+    to: &RelPath,
+    from: &RelPath,
+    diff: &Diff,
+    target: Side,
+    rules: &Rules<'_>,
+) -> bool {
+    let Some(entry) = diff.on(target) else {
+        return false;
+    };
+    let path = diff.path.rebase(from, to);
+    path.is_some_and(|path| rules.onto(target).forbids(&path, &entry.kind).is_some())
+}
+
 /// Drops pairs that lie within one another: what they hold is found file by file.
 fn topmost(pairs: Vec<(Diff, RelPath)>) -> BTreeMap<RelPath, Candidate> {
     let mut sources: BTreeMap<RelPath, ()> = BTreeMap::new();
@@ -333,7 +349,7 @@ fn topmost(pairs: Vec<(Diff, RelPath)>) -> BTreeMap<RelPath, Candidate> {
 }
 
 /// Finds where the entries of each old place begin, and which candidates hold something that
-/// must not move: what is protected, excluded or unreadable.
+/// must not move: what is protected, excluded, unreadable, or must not be at the new place.
 fn examine(
     items: &Spool<Item>,
     accepted: &mut BTreeMap<RelPath, Candidate>,
@@ -370,7 +386,8 @@ fn examine(
                 candidate.start.get_or_insert(position);
                 candidate.movable &= may_move(diff, rules)
                     && diff.on(target.other()).is_none()
-                    && !is_excluded_at(to, &candidate.old.path, diff, target, rules);
+                    && !is_excluded_at(to, &candidate.old.path, diff, target, rules)
+                    && !is_forbidden_at(to, &candidate.old.path, diff, target, rules);
             }
             _ => candidate.movable = false,
         }
