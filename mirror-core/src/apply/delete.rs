@@ -119,6 +119,7 @@ impl Applier<'_> {
             let status = standing(fs, dir, &name)?.ok_or(Failure::Changed("it vanished again"))?;
             Ok((staged, status))
         });
+        self.job.source.done_with(path);
         match replaced {
             Ok((staged, status)) => {
                 let (digest, fresh) = (staged.digest, staged.fresh);

@@ -283,7 +283,9 @@ impl Applier<'_> {
             xattrs: Default::default(),
         };
         let wanted = Wanted { path, kind: &Kind::File { size: 0 }, meta: &meta, source: &any };
-        let staged = self.stage(dir, &wanted, &mut Vec::new())?;
+        let staged = self.stage(dir, &wanted, &mut Vec::new());
+        self.job.source.done_with(path);
+        let staged = staged?;
         super::lock(&self.outcomes).bytes_copied += staged.bytes;
         Ok(staged)
     }
