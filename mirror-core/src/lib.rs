@@ -39,6 +39,7 @@
 //!
 //! Not here: scheduling, logging set-up, reading `$HOME` or the environment, prompts.
 
+mod agent;
 mod apply;
 mod capacity;
 mod delta;
@@ -61,16 +62,22 @@ mod progress;
 mod read;
 mod reconcile;
 mod remember;
+mod remote;
 mod root;
 mod scan;
 mod spool;
 mod staged;
 mod state;
+mod transport;
 mod verify;
+mod wire;
 
+pub use agent::{AgentConfig, Limits, serve};
 pub use capacity::{Capacity, Need};
 pub use delta::{Chunk, ChunkSize, Chunker};
-pub use endpoint::{Content, Durability, Endpoint, Job, Opened, Outcome, Outcomes, ScanRequest};
+pub use endpoint::{
+    Content, Durability, Endpoint, Job, Opened, Outcome, Outcomes, ScanRequest, Source,
+};
 pub use entry::{Bytes, Digest, Entry, Identity, Kind, Meta, Problem, Side, Timestamp, Xattrs};
 pub use error::Error;
 pub use filter::{Filter, FilterBuilder, Verdict};
@@ -87,4 +94,7 @@ pub use policy::{
 };
 pub use progress::{Cancel, Event, Observer, Phase};
 pub use reconcile::reconcile;
+pub use remote::{RemoteOptions, RemoteTree};
+pub use transport::{Ending, LastWords, Traffic, Transport, memory_pair, memory_pair_in_pieces};
 pub use verify::{BadLevel, Difference, Independent, Level, verify_independently};
+pub use wire::{LinkError, Patience, Standing};
