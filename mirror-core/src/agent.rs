@@ -9,6 +9,7 @@ mod fetch;
 mod scan;
 mod tree;
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -156,7 +157,13 @@ fn greet(link: &Link, config: &AgentConfig) -> Result<Option<Tree>, LinkError> {
     common_version(hello.versions)?;
     let enter: Enter = decode(&stream.receive()?.ok_or(ended)?)?;
     let entered = Root::open(Arc::new(RealFs), &config.root)
-        .map_err(|error| error.to_string())
+        .map_err(|error| match error {
+            Error::OpenRoot { path, source } => {
+                let path = crate::path::escape(path.as_os_str().as_bytes()).into_owned();
+                format!("cannot open {path}: {}", crate::error::explain(&source))
+            }
+            other => other.to_string(),
+        })
         .and_then(|root| Tree::enter(root, config, &enter));
     let (tree, welcome) = match entered {
         Ok(tree) => {
@@ -247,6 +254,7 @@ fn setback(error: &Error) -> Setback {
         }
         Error::OpenRoot { source, .. } => Setback::Root(telling(source)),
         Error::Cancelled => Setback::Cancelled,
+        Error::Link { source: LinkError::Refused(why), .. } => Setback::Refused(why.clone()),
         other => Setback::Refused(other.to_string()),
     }
 }

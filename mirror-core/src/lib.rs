@@ -95,6 +95,11 @@ pub use policy::{
 pub use progress::{Cancel, Event, Observer, Phase};
 pub use reconcile::reconcile;
 pub use remote::{RemoteOptions, RemoteTree};
-pub use transport::{Ending, LastWords, Traffic, Transport, memory_pair, memory_pair_in_pieces};
+pub use transport::{
+    AGENT_COMMAND, BadPin, Destination, Ending, HostKeyCheck, HostKeys, LastWords, Pin, Secret,
+    Traffic, Transport, child, memory_pair, memory_pair_in_pieces, ssh_program,
+};
+#[cfg(feature = "ssh")]
+pub use transport::{Login, SshOptions, ssh};
 pub use verify::{BadLevel, Difference, Independent, Level, verify_independently};
 pub use wire::{LinkError, Patience, Standing};

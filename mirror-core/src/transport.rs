@@ -1,13 +1,22 @@
 //! Ways to reach the other end of a link: a pair of byte streams, and what ends them.
 
+mod child;
+mod host;
 mod memory;
+#[cfg(feature = "ssh")]
+mod ssh;
 
+pub use child::{child, ssh_program};
+pub use host::{AGENT_COMMAND, BadPin, Destination, HostKeyCheck, HostKeys, Pin, Secret};
 pub use memory::{memory_pair, memory_pair_in_pieces};
+#[cfg(feature = "ssh")]
+pub use ssh::{Login, SshOptions, ssh};
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What ends a connection from outside, and knows what became of it.
 pub trait Ending: Send + Sync {
@@ -94,6 +103,17 @@ impl Transport {
         }
     }
 
+    /// The same connection with at most this many bytes a second each way.
+    #[must_use]
+    pub fn limited(self, bytes_per_second: u64) -> Transport {
+        let rate = bytes_per_second.max(1);
+        Transport {
+            reader: Box::new(Paced { inner: self.reader, rate }),
+            writer: Box::new(Paced { inner: self.writer, rate }),
+            ..self
+        }
+    }
+
     /// How much goes over it.
     pub fn traffic(&self) -> Arc<Traffic> {
         self.traffic.clone()
@@ -122,6 +142,46 @@ impl<W: Write> Write for CountedWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
         self.traffic.sent.fetch_add(written as u64, Ordering::Relaxed);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Takes small pieces and rests after each as long as the rate asks for.
+struct Paced<T> {
+    inner: T,
+    rate: u64,
+}
+
+impl<T> Paced<T> {
+    /// A twentieth of a second's worth, so that a limit is smooth.
+    fn piece(&self, most: usize) -> usize {
+        most.min(usize::try_from(self.rate / 20).unwrap_or(usize::MAX).max(512))
+    }
+
+    fn rest(&self, bytes: usize) {
+        let nanos = bytes as u128 * 1_000_000_000 / u128::from(self.rate);
+        std::thread::sleep(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)));
+    }
+}
+
+impl<T: Read> Read for Paced<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = self.piece(buffer.len());
+        let read = self.inner.read(&mut buffer[..most])?;
+        self.rest(read);
+        Ok(read)
+    }
+}
+
+impl<T: Write> Write for Paced<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let most = self.piece(bytes.len());
+        let written = self.inner.write(&bytes[..most])?;
+        self.rest(written);
         Ok(written)
     }
 

@@ -37,24 +37,24 @@ pub enum LinkError {
     Protocol(&'static str),
     /// Something else than an agent answered.
     #[error(
-        "\"{0}\" came instead of the agent's greeting; keep login scripts from printing anything where there is no terminal. Nothing was changed"
+        "\"{0}\" came instead of the agent's greeting; keep login scripts from printing anything where there is no terminal; nothing was changed"
     )]
     NotAnAgent(String),
     /// The other end has no such program.
     #[error(
-        "there is no mirror-agent where the command looks for it{0}; install it there or say where it is. Nothing was changed"
+        "there is no mirror-agent where the command looks for it{0}; install it there or say where it is; nothing was changed"
     )]
     NoAgent(String),
     /// The other end is no use for an agent.
     #[error(
-        "the account may only use SFTP, and an agent has to be started; allow the command for this key. Nothing was changed"
+        "the account may only use SFTP, and an agent has to be started; allow the command for this key; nothing was changed"
     )]
     SftpOnly,
     /// The agent ended at once.
-    #[error("the agent's command ended before the agent spoke{0}. Nothing was changed")]
+    #[error("the agent's command ended before the agent spoke{0}; nothing was changed")]
     Exited(String),
     /// Both ends know no common version of the protocol.
-    #[error("it speaks versions {} to {} of the protocol, and this end {} to {}; update the older one. Nothing was changed", .theirs.0, .theirs.1, .ours.0, .ours.1)]
+    #[error("it speaks versions {} to {} of the protocol, and this end {} to {}; update the older one; nothing was changed", .theirs.0, .theirs.1, .ours.0, .ours.1)]
     Version {
         /// The oldest and the newest version that this end speaks.
         ours: (u16, u16),
@@ -62,13 +62,13 @@ pub enum LinkError {
         theirs: (u16, u16),
     },
     /// The agent does not do what it was asked for.
-    #[error("the agent refuses: {0}. Nothing was changed")]
+    #[error("the agent refuses: {0}; nothing was changed")]
     Refused(String),
     /// It cannot be reached.
-    #[error("it cannot be reached: {0}. Nothing was changed")]
+    #[error("it cannot be reached: {0}; nothing was changed")]
     Unreachable(String),
     /// The server's host key is not one that may be trusted.
-    #[error("its host key {fingerprint} {why}. Nothing was sent")]
+    #[error("its host key {fingerprint} {why}; nothing was sent")]
     HostKey {
         /// The key that the server showed, as `SHA256:…`.
         fingerprint: String,
@@ -76,7 +76,7 @@ pub enum LinkError {
         why: String,
     },
     /// The server lets nobody in with what it was offered.
-    #[error("it does not let {user} in ({why}). Nothing was changed")]
+    #[error("it does not let {user} in ({why}); nothing was changed")]
     Login {
         /// The account.
         user: String,
