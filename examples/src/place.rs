@@ -1,7 +1,6 @@
 //! Where a tree is, and how it is reached.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,8 +8,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use mirror_core::{
-    AGENT_COMMAND, Destination, Endpoint, Error, LinkError, LocalTree, Pin, RemoteOptions,
-    RemoteTree, Traffic, Transport, ssh_program,
+    AGENT_COMMAND, Destination, Endpoint, Error, LinkError, LocalTree, RemoteOptions, RemoteTree,
+    Traffic, Transport, ssh_program,
 };
 
 /// A path on this machine, or `ssh://[user@]host[:port]/path` on another one.
@@ -66,21 +65,26 @@ impl Place {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Trees on other machines")]
 pub struct Reach {
+    #[cfg(feature = "ssh")]
     /// A private key to log in with [default: the SSH agent's, and those in ~/.ssh].
     #[arg(long, value_name = "FILE")]
     pub identity: Vec<PathBuf>,
+    #[cfg(feature = "ssh")]
     /// A file that holds the passphrase of the keys.
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+    #[cfg(feature = "ssh")]
     /// A file that holds the password to log in with, where a server takes no key.
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+    #[cfg(feature = "ssh")]
     /// The hosts that are known [default: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts].
     #[arg(long, value_name = "FILE")]
     pub known_hosts: Vec<PathBuf>,
+    #[cfg(feature = "ssh")]
     /// A host key that is right, as SHA256:… or a public key; known_hosts is not asked then.
     #[arg(long, value_name = "KEY")]
-    pub pin: Vec<Pin>,
+    pub pin: Vec<mirror_core::Pin>,
     /// What runs on the other machine.
     #[arg(long, value_name = "CMD", default_value = AGENT_COMMAND)]
     pub agent_command: String,
@@ -226,7 +230,7 @@ fn secret(file: &Path) -> Result<mirror_core::Secret, LinkError> {
     const MOST: u64 = 64 << 10;
     let failed = |why: String| LinkError::Unreachable(format!("cannot read {file:?}: {why}"));
     let mut text = String::new();
-    fs::File::open(file)
+    std::fs::File::open(file)
         .and_then(|file| {
             std::io::Read::read_to_string(&mut std::io::Read::take(file, MOST), &mut text)
         })

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::error::Error;
-use crate::fs::RealFs;
+use crate::fs::{Fs, RealFs};
 use crate::policy::Fidelity;
 use crate::root::Root;
 use crate::transport::Transport;
@@ -31,6 +31,8 @@ pub(crate) use apply::phase_of;
 /// What an agent keeps to, whatever its caller asks for.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
+    /// What the root is reached by.
+    fs: Arc<dyn Fs>,
     root: PathBuf,
     read_only: bool,
     fidelity: Fidelity,
@@ -43,6 +45,7 @@ impl AgentConfig {
     /// Everything in `root` may be read and written, with all metadata.
     pub fn new(root: impl AsRef<Path>) -> AgentConfig {
         AgentConfig {
+            fs: Arc::new(RealFs),
             root: root.as_ref().to_path_buf(),
             read_only: false,
             fidelity: Fidelity::Archive,
@@ -50,6 +53,12 @@ impl AgentConfig {
             patience: Patience::default(),
             standing: Standing::default(),
         }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn reaching_by(mut self, fs: Arc<dyn Fs>) -> AgentConfig {
+        self.fs = fs;
+        self
     }
 
     /// Whether nothing may be changed.
@@ -156,7 +165,7 @@ fn greet(link: &Link, config: &AgentConfig) -> Result<Option<Tree>, LinkError> {
     let hello: Hello = decode(&stream.receive()?.ok_or(ended.clone())?)?;
     common_version(hello.versions)?;
     let enter: Enter = decode(&stream.receive()?.ok_or(ended)?)?;
-    let entered = Root::open(Arc::new(RealFs), &config.root)
+    let entered = Root::open(config.fs.clone(), &config.root)
         .map_err(|error| match error {
             Error::OpenRoot { path, source } => {
                 let path = crate::path::escape(path.as_os_str().as_bytes()).into_owned();

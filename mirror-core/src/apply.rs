@@ -1,8 +1,8 @@
 //! Carrying out a plan on a local tree.
 //!
 //! Everything new is made under a temporary name beside its place, completed there, and renamed
-//! over; every path holds its whole old or its whole new state at every moment. Directories are
-//! made first, then what moves, then contents, links, deletions, and last the metadata of
+//! over; every path holds its whole old or its whole new state at every moment. What an
+//! interrupted run left under such names goes before anything else. Directories are made first, then what moves, then contents, links, deletions, and last the metadata of
 //! directories. Contents are written by several threads.
 
 mod batch;
@@ -129,6 +129,8 @@ pub(crate) fn carry_out(
 
 impl Applier<'_> {
     fn run(&self) -> Result<(), Error> {
+        // First of all: it takes up the room that the rest may need.
+        self.phase(Phase::Sweeping, Stage::Sweeping, |step| self.sweep(&step))?;
         self.phase(Phase::Structure, Stage::Structure, |step| self.structure(&step))?;
         if self.begins(Phase::Moving, Stage::Moves)? {
             self.move_files()?;
@@ -425,4 +427,16 @@ pub(crate) fn check(expected: &Expected, standing: Option<&Status>) -> Result<()
         }
     };
     if same { Ok(()) } else { Err(Failure::Changed("it changed in the target since the scan")) }
+}
+
+/// An expectation on something that this very run may have given another name, which stamps it.
+pub(crate) fn without_stamp(expected: &Expected) -> Expected {
+    match expected {
+        Expected::Version { identity, size, mtime } => Expected::Version {
+            identity: Identity { links: u32::MAX, ..*identity },
+            size: *size,
+            mtime: *mtime,
+        },
+        other => *other,
+    }
 }

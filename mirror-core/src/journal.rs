@@ -153,6 +153,15 @@ impl Journal {
         Ok(())
     }
 
+    /// Removes the journal that an interrupted run left, if there is one.
+    pub(crate) fn discard(state: &State) -> io::Result<()> {
+        let Folder { fs, dir } = state.folder();
+        match fs.unlink_at(dir.as_fd(), NAME) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
     /// What an earlier run left unfinished, and what the user should know about a journal that
     /// cannot be read. Nothing is removed.
     pub(crate) fn unfinished(state: &State) -> (Option<Interrupted>, Vec<String>) {

@@ -68,6 +68,8 @@ mod scan;
 mod spool;
 mod staged;
 mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transport;
 mod verify;
 mod wire;
@@ -96,10 +98,10 @@ pub use progress::{Cancel, Event, Observer, Phase};
 pub use reconcile::reconcile;
 pub use remote::{RemoteOptions, RemoteTree};
 pub use transport::{
-    AGENT_COMMAND, BadPin, Destination, Ending, HostKeyCheck, HostKeys, LastWords, Pin, Secret,
-    Traffic, Transport, child, memory_pair, memory_pair_in_pieces, ssh_program,
+    AGENT_COMMAND, Destination, Ending, LastWords, Traffic, Transport, child, memory_pair,
+    memory_pair_in_pieces, ssh_program,
 };
 #[cfg(feature = "ssh")]
-pub use transport::{Login, SshOptions, ssh};
+pub use transport::{BadPin, HostKeyCheck, HostKeys, Login, Pin, Secret, SshOptions, ssh};
 pub use verify::{BadLevel, Difference, Independent, Level, verify_independently};
 pub use wire::{LinkError, Patience, Standing};

@@ -22,7 +22,6 @@ use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::read::ContentReader;
 use crate::reconcile::{Census, Item, Ledger, Rules, compare, decide, relocate::relocate};
 use crate::remember::Learned;
-use crate::scan::stamping_clock;
 use crate::spool::Spool;
 use crate::state::State;
 use crate::verify::{Difference, Level};
@@ -124,6 +123,12 @@ impl<'a> Mirror<'a> {
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Mirror<'a> {
         self.threads = threads.max(1);
+        self
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn reaching_state_by(mut self, fs: Arc<dyn Fs>) -> Mirror<'a> {
+        self.fs = fs;
         self
     }
 
@@ -283,7 +288,8 @@ impl<'a> Mirror<'a> {
         named.update(&self.policy.fingerprint().0);
         named.update(&self.filter.fingerprint().0);
         let state = State::open(self.fs.clone(), folder, Digest(*named.finalize().as_bytes()))?;
-        let (base, mut notes) = state.base();
+        let only_helps = self.policy.direction == Direction::Mirror;
+        let (base, mut notes) = state.base(only_helps)?;
         let base = base.filter(|base| {
             let same = |x: &RootId, y: &RootId| (x.device, x.inode) == (y.device, y.inode);
             let roots = &base.header().roots;
@@ -506,8 +512,11 @@ impl Approved<'_> {
                 report.notes.push(format!("{error}; the next run compares both trees in full"));
             }
         }
-        if let Some(journal) = journal {
-            journal.finish();
+        match (journal, state) {
+            (Some(journal), _) => journal.finish(),
+            // There was nothing left to do of what an interrupted run had begun.
+            (None, Some(state)) => note(mirror.observer, Journal::discard(state)),
+            (None, None) => {}
         }
         Ok(report)
     }
@@ -552,9 +561,11 @@ fn remember(
     state.commit(writer, mirror.durability != Durability::None).map_err(failed)
 }
 
-/// Tells this run's temporary names from those of others: when it began, and the process.
+/// Tells this run's temporary names from those of others: when it began, to the nanosecond, and
+/// the process. The number of a process alone is that of many in containers.
 fn run_name() -> String {
-    format!("{:x}-{:x}", stamping_clock().seconds, std::process::id())
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    format!("{:x}{:08x}-{:x}", now.tv_sec, now.tv_nsec, std::process::id())
 }
 
 /// Writes the phases of a run to the journal on their way to the observer.

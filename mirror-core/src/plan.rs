@@ -192,6 +192,7 @@ pub enum Op {
 /// The order in which steps are carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
+    Sweeping,
     Structure,
     Moves,
     Contents,
@@ -201,7 +202,8 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    pub(crate) const ALL: [Stage; 6] = [
+    pub(crate) const ALL: [Stage; 7] = [
+        Stage::Sweeping,
         Stage::Structure,
         Stage::Moves,
         Stage::Contents,
@@ -214,13 +216,14 @@ impl Stage {
 impl Op {
     pub(crate) fn stage(&self) -> Stage {
         match self {
+            Op::Sweep { .. } => Stage::Sweeping,
             Op::MakeDirectory { .. }
             | Op::ReplaceWithDirectory { .. }
             | Op::MoveDirectory { .. } => Stage::Structure,
             Op::MoveFile { .. } => Stage::Moves,
             Op::Put { .. } | Op::SetMeta { .. } => Stage::Contents,
             Op::Link { .. } => Stage::Links,
-            Op::Remove { .. } | Op::ReplaceDirectory { .. } | Op::Sweep { .. } => Stage::Deletions,
+            Op::Remove { .. } | Op::ReplaceDirectory { .. } => Stage::Deletions,
             Op::Settle { .. } => Stage::Settling,
         }
     }
@@ -462,7 +465,7 @@ impl fmt::Display for Conflict {
 #[must_use]
 #[derive(Debug)]
 pub struct Plan {
-    stages: [Spool<Step>; 6],
+    stages: [Spool<Step>; Stage::ALL.len()],
     pub(crate) summary: Summary,
     pub(crate) conflicts: Vec<Conflict>,
     pub(crate) problems: Vec<Problem>,

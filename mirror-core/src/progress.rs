@@ -89,6 +89,8 @@ pub enum Phase {
     Scanning,
     /// The listings are being compared and the plan is being made.
     Comparing,
+    /// What an interrupted run left is being removed.
+    Sweeping,
     /// Directories are being made, and what stands in the way is set aside.
     Structure,
     /// What was renamed in the source is being renamed in the target.
@@ -115,6 +117,7 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Phase::Scanning => "scanning",
             Phase::Comparing => "comparing",
+            Phase::Sweeping => "removing what an interrupted run left",
             Phase::Structure => "making directories",
             Phase::Moving => "moving what was renamed",
             Phase::Copying => "copying files",

@@ -105,32 +105,32 @@ impl State {
         &self.path
     }
 
-    /// The last agreement that can be believed, of the last two, and what the user should know
-    /// about one that cannot. Nothing is removed.
-    pub(crate) fn base(&self) -> (Option<Manifest>, Vec<String>) {
+    /// The last agreement, if it can be believed, and what the user should know if it cannot.
+    /// With `or_earlier` the one before it does as well: one that only helps, and on whose word
+    /// nothing is deleted. Nothing is removed.
+    ///
+    /// # Errors
+    /// What keeps it from being read. It may well be good, and is neither used nor passed over.
+    pub(crate) fn base(&self, or_earlier: bool) -> Result<(Option<Manifest>, Vec<String>), Error> {
         let mut notes = Vec::new();
-        let bases = match self.list() {
-            Ok((bases, _)) => bases,
-            Err(error) => {
-                let why = crate::error::explain(&error);
-                notes.push(format!("the remembered state was not used: {why}"));
-                return (None, notes);
-            }
-        };
-        // Older ones are what a crash kept from being removed. To go back that far would take
-        // entries for deleted that were made again since.
-        for &generation in bases.iter().rev().take(2) {
+        let failed = |path: PathBuf| move |source| Error::State { path, source };
+        let (bases, _) = self.list().map_err(failed(self.path.clone()))?;
+        // Still older ones are what a crash kept from being removed.
+        for &generation in bases.iter().rev().take(if or_earlier { 2 } else { 1 }) {
             match self.open_base(generation) {
                 Ok(manifest) => {
                     self.update(|known| known.good = Some(generation));
-                    return (Some(manifest), notes);
+                    return Ok((Some(manifest), notes));
+                }
+                Err(Rejected::Io(source)) => {
+                    return Err(failed(self.path.join(base_name(generation)))(source));
                 }
                 Err(rejected) => notes.push(format!(
                     "the remembered state {BASE_PREFIX}{generation} was not used: {rejected}"
                 )),
             }
         }
-        (None, notes)
+        Ok((None, notes))
     }
 
     fn open_base(&self, generation: u64) -> Result<Manifest, Rejected> {
@@ -335,7 +335,7 @@ mod tests {
     fn a_new_pair_remembers_nothing_and_has_nothing_to_say() {
         let folder = Folder::new();
         let state = folder.open();
-        assert!(matches!(state.base(), (None, notes) if notes.is_empty()));
+        assert!(matches!(state.base(true), Ok((None, notes)) if notes.is_empty()));
         assert_eq!(state.next_generation(), 1);
     }
 
@@ -345,7 +345,7 @@ mod tests {
         let tree = arbitrary::example_tree();
         assert_eq!(agree(&folder.open(), &tree), 1);
         let state = folder.open();
-        let (base, notes) = state.base();
+        let (base, notes) = state.base(true).unwrap();
         let blocks: Vec<Block> = base.unwrap().blocks().map(Result::unwrap).collect();
         assert_eq!((blocks, notes), (tree, vec![]));
         assert_eq!(state.next_generation(), 2);
@@ -380,7 +380,7 @@ mod tests {
         agree(&state, &tree);
         agree(&state, &[]);
         damage(&state, 2);
-        let (base, notes) = state.base();
+        let (base, notes) = state.base(true).unwrap();
         assert_eq!(base.unwrap().header().generation, 1);
         assert_eq!(notes, ["the remembered state base.2 was not used: it is damaged"]);
         assert_eq!(names(&state), ["base.1", "base.2", "lock"]);
@@ -391,7 +391,7 @@ mod tests {
 
         damage(&state, 1);
         damage(&state, 3);
-        let (base, notes) = state.base();
+        let (base, notes) = state.base(true).unwrap();
         assert!(base.is_none());
         assert_eq!(notes.len(), 2);
         assert_eq!(names(&state), ["base.1", "base.3", "lock"]);
@@ -407,7 +407,7 @@ mod tests {
                 .unwrap();
         fs::copy(state.path().join("base.1"), other.path().join("base.1")).unwrap();
         fs::copy(state.path().join("base.1"), state.path().join("base.2")).unwrap();
-        let (base, notes) = other.base();
+        let (base, notes) = other.base(true).unwrap();
         assert!(base.is_none());
         assert_eq!(
             notes,
@@ -415,7 +415,7 @@ mod tests {
                 "the remembered state base.1 was not used: it belongs to other trees, or to another filter or policy"
             ]
         );
-        let (base, notes) = state.base();
+        let (base, notes) = state.base(true).unwrap();
         assert_eq!(base.unwrap().header().generation, 1);
         assert_eq!(
             notes,

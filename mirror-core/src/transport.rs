@@ -2,12 +2,16 @@
 
 mod child;
 mod host;
+#[cfg(feature = "ssh")]
+mod host_key;
 mod memory;
 #[cfg(feature = "ssh")]
 mod ssh;
 
 pub use child::{child, ssh_program};
-pub use host::{AGENT_COMMAND, BadPin, Destination, HostKeyCheck, HostKeys, Pin, Secret};
+pub use host::{AGENT_COMMAND, Destination};
+#[cfg(feature = "ssh")]
+pub use host_key::{BadPin, HostKeyCheck, HostKeys, Pin, Secret};
 pub use memory::{memory_pair, memory_pair_in_pieces};
 #[cfg(feature = "ssh")]
 pub use ssh::{Login, SshOptions, ssh};

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
 use std::fmt::Write as _;
 use std::fs::{self, File, Metadata};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
@@ -15,21 +14,21 @@ use rustix::fs::{SeekFrom, seek};
 /// What a mirror has to keep of one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    kind: &'static str,
-    mode: u32,
-    owner: (u32, u32),
+    pub(crate) kind: &'static str,
+    pub(crate) mode: u32,
+    pub(crate) owner: (u32, u32),
     /// Files only.
-    size: u64,
-    mtime: (i64, i64),
+    pub(crate) size: u64,
+    pub(crate) mtime: (i64, i64),
     /// Symlinks only.
-    link: Vec<u8>,
+    pub(crate) link: Vec<u8>,
     /// Devices only.
-    device: u64,
+    pub(crate) device: u64,
     /// A hash of a file's content; `None` when the test itself may not read it.
-    content: Option<u64>,
-    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) content: Option<blake3::Hash>,
+    pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The first path of the hard-link group inside the tree.
-    group: Vec<u8>,
+    pub(crate) group: Vec<u8>,
 }
 
 impl Entry {
@@ -101,9 +100,9 @@ pub(crate) fn kind(meta: &Metadata) -> &'static str {
 
 /// Hashes the blocks that are not all zeros, with their offsets: the same for a file
 /// with holes and for its copy without.
-fn content(path: &Path) -> io::Result<u64> {
+fn content(path: &Path) -> io::Result<blake3::Hash> {
     let file = File::open(path)?;
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = blake3::Hasher::new();
     let mut block = [0; 4096];
     for (start, end) in data_map_of(&file)? {
         let mut at = start;
@@ -113,12 +112,12 @@ fn content(path: &Path) -> io::Result<u64> {
                 break;
             }
             if block[..read].iter().any(|byte| *byte != 0) {
-                (at, &block[..read]).hash(&mut hasher);
+                hasher.update(&at.to_le_bytes()).update(&block[..read]);
             }
             at += read as u64;
         }
     }
-    Ok(hasher.finish())
+    Ok(hasher.finalize())
 }
 
 /// Where a file holds data: everything else is a hole.

@@ -11,7 +11,7 @@ use crate::endpoint::sealed::Sealed;
 use crate::endpoint::{Durability, Endpoint, Job, Opened, Outcomes, Source};
 use crate::entry::{Digest, Identity, Problem, Side};
 use crate::error::Error;
-use crate::fs::{Folder, Fs, Opening, RealFs};
+use crate::fs::{Folder, Opening};
 use crate::local::LocalTree;
 use crate::path::RelPath;
 use crate::plan::{self, Op, Plan};
@@ -183,8 +183,7 @@ fn steps(
 fn folder(local: &LocalTree) -> Option<Folder> {
     let root = local.root()?;
     let dir = root.fs.open_at(root.descriptor().as_fd(), b".", Opening::Directory).ok()?;
-    let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    Some(Folder { fs, dir: Arc::new(dir) })
+    Some(Folder { fs: root.fs.clone(), dir: Arc::new(dir) })
 }
 
 /// A step as this agent carries it out, or why it does not.
@@ -287,7 +286,7 @@ impl Observer for Telling {
 }
 
 /// The phases by their numbers on the wire.
-const PHASES: [Phase; 7] = [
+const PHASES: [Phase; 8] = [
     Phase::Structure,
     Phase::Moving,
     Phase::Copying,
@@ -295,6 +294,7 @@ const PHASES: [Phase; 7] = [
     Phase::Deleting,
     Phase::Settling,
     Phase::Syncing,
+    Phase::Sweeping,
 ];
 
 fn number_of(phase: Phase) -> u8 {

@@ -5,11 +5,11 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::FileType;
 
-use super::place::{Staged, Wanted, is_unsupported};
+use super::place::{Staged, Wanted};
 use super::structure::Leader;
 use super::{Applier, Failure, check, standing};
 use crate::endpoint::Outcome;
-use crate::fs::Renaming;
+use crate::entry::Identity;
 use crate::path::{HISTORY_DIRECTORY, Name, RelPath};
 use crate::plan::{Expected, Op, Step};
 
@@ -27,21 +27,35 @@ impl Applier<'_> {
                 }
                 self.within(&directory, |dir| self.remove(dir, &name, expected))
             }
-            Op::Sweep { .. } => self.within(&directory, |dir| {
-                let swept = self.sweep(dir, &name);
-                swept.map_err(Failure::io("remove what an interrupted run left"))
-            }),
             Op::ReplaceDirectory { .. } => return self.replace_directory(step),
             _ => return,
         };
         match deleted {
-            Ok(()) => {
-                let identity =
-                    crate::Identity { device: 0, inode: 0, ctime: Default::default(), links: 0 };
-                self.done(step.id, &step.op, identity);
-            }
+            Ok(()) => self.done_away(step),
             Err(failure) => self.failed(path, &failure),
         }
+    }
+
+    /// Removes what an interrupted run left.
+    pub(super) fn sweep(&self, step: &Step) {
+        let path = step.op.path();
+        let Some((directory, name)) = path.split() else {
+            return;
+        };
+        let swept = self.within(&directory, |dir| {
+            let swept = self.sweep_name(dir, &name);
+            swept.map_err(Failure::io("remove what an interrupted run left"))
+        });
+        match swept {
+            Ok(()) => self.done_away(step),
+            Err(failure) => self.failed(path, &failure),
+        }
+    }
+
+    /// Notes that nothing is left of what a step was about.
+    fn done_away(&self, step: &Step) {
+        let nothing = Identity { device: 0, inode: 0, ctime: Default::default(), links: 0 };
+        self.done(step.id, &step.op, nothing);
     }
 
     fn remove(&self, dir: BorrowedFd<'_>, name: &Name, expected: &Expected) -> Result<(), Failure> {
@@ -87,34 +101,7 @@ impl Applier<'_> {
                 }
                 None => self.stage(dir, &wanted, &mut Vec::new())?,
             };
-            let temporary = staged.temporary.as_bytes();
-            let exchanged = check(expected, standing(fs, dir, &name)?.as_ref()).and_then(|()| {
-                let exchange =
-                    fs.rename_at(dir, temporary, dir, name.as_bytes(), Renaming::Exchange);
-                match exchange {
-                    Err(error) if is_unsupported(&error) => fs
-                        .remove_directory_at(dir, name.as_bytes())
-                        .and_then(|()| {
-                            let replace = Renaming::Replace;
-                            fs.rename_at(dir, temporary, dir, name.as_bytes(), replace)
-                        })
-                        .map_err(Failure::io("replace the directory")),
-                    Err(error) => Err(Failure::Io("replace the directory", error)),
-                    Ok(()) => match fs.remove_directory_at(dir, temporary) {
-                        Ok(()) => Ok(()),
-                        Err(error) => {
-                            // Something appeared in it: it gets its place back.
-                            let name = name.as_bytes();
-                            let _ = fs.rename_at(dir, temporary, dir, name, Renaming::Exchange);
-                            Err(Failure::Io("remove the directory that is replaced", error))
-                        }
-                    },
-                }
-            });
-            if exchanged.is_err() {
-                self.discard(dir, &staged.temporary);
-            }
-            exchanged?;
+            self.exchange(dir, &staged.temporary, path, expected)?;
             self.wrote_in(dir);
             let status = standing(fs, dir, &name)?.ok_or(Failure::Changed("it vanished again"))?;
             Ok((staged, status))
@@ -143,7 +130,7 @@ impl Applier<'_> {
 
     /// Removes what has a temporary name. A directory that a run left is empty; one that is not is
     /// somebody else's under a name of ours, and stays.
-    fn sweep(&self, dir: BorrowedFd<'_>, name: &Name) -> io::Result<()> {
+    fn sweep_name(&self, dir: BorrowedFd<'_>, name: &Name) -> io::Result<()> {
         let fs = self.fs();
         let status = match fs.status_at(dir, name.as_bytes()) {
             Ok(status) => status,

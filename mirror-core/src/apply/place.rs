@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::{Applier, Failure, check, standing};
+use super::{Applier, Failure, check, standing, without_stamp};
 use crate::endpoint::{Content, Durability, Opened};
 use crate::entry::{Digest, Entry, Identity, Kind, Meta};
+use crate::error::explain;
 use crate::fs::{Opening, Renaming, Status, write_all_at};
 use crate::path::{Name, RelPath};
 use crate::plan::Expected;
@@ -64,7 +65,10 @@ impl Applier<'_> {
     /// Removes a temporary name that did not come to anything. If that fails the next run sweeps
     /// it.
     pub(super) fn discard(&self, dir: BorrowedFd<'_>, temporary: &Name) {
-        let _ = self.fs().unlink_at(dir, temporary.as_bytes());
+        let unlinked = self.fs().unlink_at(dir, temporary.as_bytes());
+        if unlinked.is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::ISDIR)) {
+            let _ = self.fs().remove_directory_at(dir, temporary.as_bytes());
+        }
     }
 
     fn stage_file(
@@ -182,7 +186,9 @@ impl Applier<'_> {
         let status = fs.status(handle.as_fd()).map_err(Failure::io("look at it"))?;
         let meta = match wanted.kind {
             // Its owner has to be able to fill it; it is settled when that is done.
-            Kind::Directory => &Meta { mode: wanted.meta.mode | 0o700, ..wanted.meta.clone() },
+            Kind::Directory if !rustix::process::geteuid().is_root() => {
+                &Meta { mode: wanted.meta.mode | 0o700, ..wanted.meta.clone() }
+            }
             _ => wanted.meta,
         };
         let ours = status.uid == rustix::process::geteuid().as_raw();
@@ -255,6 +261,69 @@ impl Applier<'_> {
         placed
     }
 
+    /// Puts what was staged in the place of something that no rename replaces: a directory, or
+    /// anything by a directory. Both change places, and what has the temporary name then goes.
+    pub(super) fn exchange(
+        &self,
+        dir: BorrowedFd<'_>,
+        temporary: &Name,
+        path: &RelPath,
+        expected: &Expected,
+    ) -> Result<(), Failure> {
+        let (fs, name) = (self.fs(), &path.name());
+        let goes = matches!(expected, Expected::Directory { .. });
+        let remove = |name: &Name| match goes {
+            true => fs.remove_directory_at(dir, name.as_bytes()),
+            false => fs.unlink_at(dir, name.as_bytes()),
+        };
+        let rename =
+            |renaming| fs.rename_at(dir, temporary.as_bytes(), dir, name.as_bytes(), renaming);
+        let exchanged = standing(fs, dir, name)
+            .and_then(|now| check(expected, now.as_ref()))
+            .and_then(|()| match rename(Renaming::Exchange) {
+                // Where nothing can be exchanged the old one goes first.
+                Err(error) if is_unsupported(&error) => remove(name)
+                    .and_then(|()| rename(Renaming::Replace))
+                    .map(|()| false)
+                    .map_err(Failure::io("put it in its place")),
+                result => result.map(|()| true).map_err(Failure::io("put it in its place")),
+            });
+        match exchanged {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(failure) => {
+                self.discard(dir, temporary);
+                return Err(failure);
+            }
+        }
+        // What was exchanged is looked at, not what had the name a moment before. Renaming has
+        // stamped it.
+        let replaced = standing(fs, dir, temporary)
+            .and_then(|old| check(&without_stamp(expected), old.as_ref()));
+        let appeared = |error: &io::Error| Errno::from_io_error(error) == Some(Errno::NOTEMPTY);
+        let failure = match replaced.map(|()| remove(temporary)) {
+            Err(failure) => failure,
+            Ok(Err(error)) if appeared(&error) => {
+                Failure::Changed("something appeared in the directory that is to be replaced")
+            }
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => {
+                let why = format!(
+                    "it has its new version, but what that replaced could not be removed and is \
+                     now called {temporary}: {}; the next run removes it",
+                    explain(&error)
+                );
+                self.problem(path, why);
+                return Ok(());
+            }
+        };
+        // It gets its place back, whatever it is. If it does not, it stays: it is not ours.
+        if rename(Renaming::Exchange).is_ok() {
+            self.discard(dir, temporary);
+        }
+        Err(failure)
+    }
+
     /// Renames something to where what is expected stands.
     pub(super) fn rename_over(
         &self,
@@ -296,7 +365,7 @@ fn is_of_kind(status: &Status, kind: &Kind) -> bool {
 }
 
 /// Whether a file system does not know a kind of rename.
-pub(super) fn is_unsupported(error: &io::Error) -> bool {
+fn is_unsupported(error: &io::Error) -> bool {
     let unsupported = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
     Errno::from_io_error(error).is_some_and(|errno| unsupported.contains(&errno))
 }

@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::place::{Staged, Wanted, is_unsupported};
-use super::{Applier, Failure, check, standing};
+use super::place::{Staged, Wanted};
+use super::{Applier, Failure, check, standing, without_stamp};
 use crate::endpoint::Outcome;
-use crate::entry::{Identity, Kind, Meta};
+use crate::entry::{Identity, Kind, Meta, Timestamp};
 use crate::error::Error;
-use crate::fs::{Opening, Renaming, Status};
+use crate::fs::{Opening, Status};
 use crate::path::{Name, RelPath};
 use crate::plan::{Counts, Expected, Op, Stage, Step};
 
@@ -49,26 +49,12 @@ impl Applier<'_> {
 
     fn make_directory(&self, path: &RelPath, meta: &Meta) -> Result<Status, Failure> {
         let (directory, name) = self.split(path)?;
+        let wanted = new_directory(path, meta);
         self.within(&directory, |dir| {
-            let fs = self.fs();
-            match fs.make_directory_at(dir, name.as_bytes(), 0o700) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                    check(&Expected::Absent, standing(fs, dir, &name)?.as_ref())?;
-                }
-                result => result.map_err(Failure::io("make the directory"))?,
-            }
+            // Where both sides are changed, one that is half made would pass for somebody's wish.
+            let staged = self.stage(dir, &wanted, &mut Vec::new())?;
             self.wrote_in(dir);
-            let handle = fs
-                .open_at(dir, name.as_bytes(), Opening::Handle)
-                .map_err(Failure::io("open the new directory"))?;
-            let status = fs.status(handle.as_fd()).map_err(Failure::io("look at it"))?;
-            let ours = status.uid == rustix::process::geteuid().as_raw();
-            if status.file_type != FileType::Directory || !ours {
-                return Err(Failure::Changed("somebody put something else in its place"));
-            }
-            let meta = Meta { mode: meta.mode | 0o700, ..meta.clone() };
-            self.set_meta(handle.as_fd(), &Kind::Directory, &meta, &status)?;
-            Ok(status)
+            self.place_staged(dir, &staged, &name, &Expected::Absent)
         })
     }
 
@@ -79,34 +65,11 @@ impl Applier<'_> {
         expected: &Expected,
     ) -> Result<Status, Failure> {
         let (directory, name) = self.split(path)?;
-        let nobody = Identity { device: 0, inode: 0, ctime: Default::default(), links: 0 };
-        let wanted = Wanted { path, kind: &Kind::Directory, meta, source: &nobody };
+        let wanted = new_directory(path, meta);
         self.within(&directory, |dir| {
             let fs = self.fs();
             let staged = self.stage(dir, &wanted, &mut Vec::new())?;
-            let temporary = staged.temporary.as_bytes();
-            let exchanged = check(expected, standing(fs, dir, &name)?.as_ref()).and_then(|()| {
-                let exchange =
-                    fs.rename_at(dir, temporary, dir, name.as_bytes(), Renaming::Exchange);
-                match exchange {
-                    // Where nothing can be exchanged the old name goes first.
-                    Err(error) if is_unsupported(&error) => fs
-                        .unlink_at(dir, name.as_bytes())
-                        .and_then(|()| {
-                            let keep = Renaming::Replace;
-                            fs.rename_at(dir, temporary, dir, name.as_bytes(), keep)
-                        })
-                        .map_err(Failure::io("put the directory in its place")),
-                    Err(error) => Err(Failure::Io("put the directory in its place", error)),
-                    Ok(()) => fs
-                        .unlink_at(dir, temporary)
-                        .map_err(Failure::io("remove what the directory replaced")),
-                }
-            });
-            if exchanged.is_err() {
-                let _ = fs.remove_directory_at(dir, temporary);
-            }
-            exchanged?;
+            self.exchange(dir, &staged.temporary, path, expected)?;
             self.wrote_in(dir);
             standing(fs, dir, &name)?.ok_or(Failure::Changed("it vanished again"))
         })
@@ -427,6 +390,13 @@ impl Applier<'_> {
     }
 }
 
+/// A directory that no file of the source is read for.
+fn new_directory<'a>(path: &'a RelPath, meta: &'a Meta) -> Wanted<'a> {
+    const NOBODY: Identity =
+        Identity { device: 0, inode: 0, ctime: Timestamp { seconds: 0, nanos: 0 }, links: 0 };
+    Wanted { path, kind: &Kind::Directory, meta, source: &NOBODY }
+}
+
 /// A file that gets further names, and what it must be for that.
 #[derive(Debug)]
 pub(super) struct Leader<'a> {
@@ -442,16 +412,4 @@ pub(super) struct Leader<'a> {
 fn is_elsewhere(error: &std::io::Error) -> bool {
     let elsewhere = [Errno::XDEV, Errno::PERM, Errno::MLINK, Errno::OPNOTSUPP];
     Errno::from_io_error(error).is_some_and(|errno| elsewhere.contains(&errno))
-}
-
-/// An expectation on something that this very run may have given another name, which stamps it.
-fn without_stamp(expected: &Expected) -> Expected {
-    match expected {
-        Expected::Version { identity, size, mtime } => Expected::Version {
-            identity: Identity { links: u32::MAX, ..*identity },
-            size: *size,
-            mtime: *mtime,
-        },
-        other => *other,
-    }
 }

@@ -176,6 +176,7 @@ impl Comparison<'_, '_> {
     ) -> Result<(), Error> {
         let mut doubted = [false; 2];
         let mut other_mount = false;
+        let mut inside = self.directories.remove(&directory);
         for (side, listing) in [Side::A, Side::B].into_iter().zip(&listings) {
             let doubtful = &mut self.doubtful[side as usize];
             doubtful.retain(|ancestor| directory.is_within(ancestor));
@@ -204,6 +205,7 @@ impl Comparison<'_, '_> {
                 }
             }
             for name in &listing.litter {
+                self.enter(&directory, &mut inside)?;
                 let path = directory.join_unchecked(name);
                 (self.sink)(Item::Litter { path, side })?;
             }
@@ -214,7 +216,6 @@ impl Comparison<'_, '_> {
         let mut b = b.into_iter().peekable();
         let records = block.as_ref().map_or(&[][..], |block| &block.records);
         let mut records = records.iter().peekable();
-        let mut inside = self.directories.remove(&directory);
         loop {
             while self.is_settled(a.peek(), b.peek(), records.peek().copied()) {
                 a.next();
@@ -243,13 +244,24 @@ impl Comparison<'_, '_> {
                 continue;
             }
             if let Some(item) = self.judge(path, a, b, record, other_mount) {
-                if let Some((a, b)) = inside.take() {
-                    let path = directory.clone();
-                    let entries = Box::new((a, b));
-                    (self.sink)(Item::Inside { path, entries })?;
-                }
+                self.enter(&directory, &mut inside)?;
                 (self.sink)(item)?;
             }
+        }
+    }
+
+    /// Says what a directory is on both sides, before the first item in it.
+    fn enter(
+        &mut self,
+        directory: &RelPath,
+        inside: &mut Option<(Entry, Entry)>,
+    ) -> Result<(), Error> {
+        match inside.take() {
+            Some(entries) => {
+                let (path, entries) = (directory.clone(), Box::new(entries));
+                (self.sink)(Item::Inside { path, entries })
+            }
+            None => Ok(()),
         }
     }
 

@@ -19,7 +19,8 @@ use ssh2::{
 };
 
 use super::child::keep_end;
-use super::host::{AGENT_COMMAND, Destination, HostKeys, Secret, fingerprint};
+use super::host::{AGENT_COMMAND, Destination};
+use super::host_key::{HostKeys, Secret, fingerprint};
 use super::memory::Socket;
 use super::{Ending, LastWords, Transport};
 use crate::error::explain;
