@@ -82,9 +82,16 @@ pub struct Standing {
     mode: u32,
     owner: (u32, u32),
     mtime: (i64, i64),
-    content: Vec<u8>,
+    pub content: Vec<u8>,
     /// The first path of the same inode.
     first_name: PathBuf,
+}
+
+impl Standing {
+    /// The bits of its mode that say what it is.
+    pub fn kind(&self) -> u32 {
+        self.mode & 0o170_000
+    }
 }
 
 /// Everything below `root`.

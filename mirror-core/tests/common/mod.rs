@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test uses its part of this")]
 #![allow(unreachable_pub, reason = "a module of several test crates")]
 
+pub mod broken;
 pub mod disk;
 pub mod link;
 pub mod model;
