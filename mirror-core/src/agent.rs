@@ -149,9 +149,11 @@ pub fn serve(transport: Transport, config: &AgentConfig) -> Result<(), Error> {
         Some(tree) => attend(&link, &Arc::new(tree)),
         None => Ok(()),
     });
-    if served.is_ok() {
-        link.leave();
-        link.part();
+    // What was said last tells the other end why.
+    link.leave();
+    match &served {
+        Ok(()) => link.part(),
+        Err(error) => link.fail(error.clone()),
     }
     served.map_err(failed)
 }

@@ -184,6 +184,11 @@ impl RemoteTree {
         self.read_only
     }
 
+    #[cfg(test)]
+    pub(crate) fn link_failure(&self) -> Option<LinkError> {
+        self.link.failure()
+    }
+
     fn failed(&self, source: LinkError) -> Error {
         Error::Link { peer: self.peer.clone(), source }
     }

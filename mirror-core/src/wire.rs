@@ -8,6 +8,10 @@
 pub(crate) mod contents;
 mod error;
 pub(crate) mod frame;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod fuzz;
+#[cfg(test)]
+mod hostile;
 pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod valid;

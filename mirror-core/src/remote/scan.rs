@@ -35,7 +35,8 @@ impl RemoteTree {
         };
         let started = || -> Result<Result<(Stream, Entry), Setback>, LinkError> {
             let stream = self.open_stream(&Request::Scan(order))?;
-            let first = stream.receive()?.ok_or(LinkError::Ended)?;
+            let first = stream.receive()?;
+            let first = first.ok_or(LinkError::Protocol("a listing that ends before its end"))?;
             match decode(&first)? {
                 Scanned::Root(root) => {
                     valid::root(&root)?;

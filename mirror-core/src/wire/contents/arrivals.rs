@@ -142,6 +142,7 @@ impl Arrivals {
         if again && !inner.waiting.contains_key(path) {
             inner.unwanted.remove(path);
             drop(inner);
+            self.asked(path);
             (self.ask)(path, expected).map_err(LinkError::into_io)?;
             inner = self.lock();
         }
