@@ -2,7 +2,7 @@
 //! configuration, jump hosts and agent, or anything else that ends at a mirror-agent.
 
 use std::io::{self, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::wire::LinkError;
 /// How much of a standard error is kept: its end says what went wrong.
 pub(super) const SAID_MAX: usize = 4096;
 
-/// How often, and how long apart, an ended connection's program is asked for its exit status.
-const LOOKS: u32 = 60;
+/// How often, and how long apart, a program is asked whether it has ended by itself.
+const LOOKS: u32 = 40;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Starts `command` with pipes for its standard input, output and error.
@@ -96,11 +96,11 @@ struct Process {
 }
 
 impl Process {
-    /// Waits for its end for a while; it has closed its output already.
-    fn ended(&self) -> Option<i32> {
+    /// Waits for its end for a while: it may be about to come.
+    fn ended(&self) -> Option<ExitStatus> {
         for _ in 0..LOOKS {
             if let Ok(Some(status)) = lock(&self.child).try_wait() {
-                return status.code();
+                return Some(status);
             }
             thread::sleep(LOOK);
         }
@@ -110,14 +110,17 @@ impl Process {
 
 impl Ending for Process {
     fn close(&self) {
+        if self.ended().is_some() {
+            return;
+        }
         let mut child = lock(&self.child);
-        // It may have ended by itself; either way it is waited for, so that none is left behind.
+        // It is waited for, so that none is left behind.
         let _ = child.kill();
         let _ = child.wait();
     }
 
     fn last_words(&self) -> LastWords {
-        let status = self.ended();
+        let status = self.ended().and_then(|status| status.code());
         LastWords { status, said: lock(&self.said).clone() }
     }
 }
