@@ -9,6 +9,7 @@ pub(crate) mod contents;
 mod error;
 pub(crate) mod frame;
 #[cfg(any(test, feature = "testing"))]
+#[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "public with the feature"))]
 pub(crate) mod fuzz;
 #[cfg(test)]
 mod hostile;

@@ -27,7 +27,7 @@ pub(super) fn send(stream: &Stream, tree: &Tree) -> Result<(), LinkError> {
     while let Some(message) = stream.receive()? {
         let Wanted::File { path, identity, .. } = decode(&message)? else { return Ok(()) };
         let delivered = match tree.local() {
-            Some(local) => send_file(local, &path, &identity, &literal, &put)?,
+            Some(local) => send_file(local, &path, &identity, &literal, &put, &|_, _| ())?,
             None => {
                 let trouble = valid::telling(&Errno::NOENT.into());
                 match put(Part::Failed { path, trouble })? {

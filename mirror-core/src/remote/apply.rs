@@ -46,6 +46,8 @@ struct Push<'a> {
     ids: Vec<u32>,
     /// The numbers on the wire, by the steps' own.
     numbers: Vec<u32>,
+    /// Whether a step brings a content, by the numbers on the wire.
+    brings: Vec<bool>,
     desk: Mutex<Desk>,
     called: Condvar,
 }
@@ -88,7 +90,15 @@ impl RemoteTree {
         let stream =
             self.open_stream(&Request::Apply(order)).map_err(|error| self.failed(error))?;
         let (desk, called) = (Mutex::default(), Condvar::new());
-        let push = Push { tree: self, job, stream, ids, numbers, desk, called };
+        let mut brings = vec![false; ids.len()];
+        for wanted in contents_of(job.plan, job.side) {
+            let (id, ..) = wanted.map_err(Error::Spool)?;
+            let number = numbers.get(id as usize).map_or(usize::MAX, |number| *number as usize);
+            if let Some(slot) = brings.get_mut(number) {
+                *slot = true;
+            }
+        }
+        let push = Push { tree: self, job, stream, ids, numbers, brings, desk, called };
         thread::scope(|scope| {
             let sending = scope.spawn(|| push.send());
             let received = push.receive();
@@ -215,16 +225,16 @@ impl Push<'_> {
     ) -> Result<bool, Stopped> {
         let source = self.job.source;
         let put = |part: Part| self.stream.send(&encode(&Work::Content(part)));
-        let delivered = send_file(source, path, identity, &self.tree.literal, &put)?;
+        let number = step.and_then(|id| self.numbers.get(id as usize)).copied();
+        let sent = |digest, fresh| {
+            if let Some(number) = number {
+                self.desk().sent.insert(number, Sent { digest, fresh });
+            }
+        };
+        let delivered = send_file(source, path, identity, &self.tree.literal, &put, &sent)?;
         source.done_with(path);
         match delivered {
-            Delivered::Whole { digest, fresh } => {
-                let number = step.and_then(|id| self.numbers.get(id as usize));
-                if let Some(number) = number {
-                    self.desk().sent.insert(*number, Sent { digest, fresh });
-                }
-                Ok(true)
-            }
+            Delivered::Whole => Ok(true),
             Delivered::Not => match source.lost() {
                 Some(lost) => Err(Stopped::Other(lost)),
                 None => Ok(true),
@@ -300,6 +310,9 @@ impl Push<'_> {
                         let sent = self.desk().sent.remove(&number);
                         let (digest, fresh) = match sent {
                             Some(sent) => (Some(sent.digest), sent.fresh),
+                            None if self.brings[number as usize] => {
+                                return accuse("S16: it wrote what it was not sent");
+                            }
                             None => (None, None),
                         };
                         if let Some(digest) = &digest {

@@ -354,8 +354,7 @@ fn s14_s22_messages_that_say_nothing_known_end_the_session() {
 
 #[test]
 fn s15_s22_a_link_that_is_misused_is_cut() {
-    type Misuse = fn(&mut Speaker, u32);
-    let misuses: [(&str, Misuse); 8] = [
+    let misuses: [(&str, Script); 8] = [
         ("unknown kind", |speaker, stream| {
             speaker.raw(stream, 99, &[]);
         }),
@@ -465,8 +464,11 @@ fn s17_a_listing_without_end_is_given_up() {
     });
 }
 
+/// What is said on a stream.
+type Script = fn(&mut Speaker, u32);
+
 /// What a hostile agent does with contents that it is asked for.
-fn contents(script: fn(&mut Speaker, u32)) -> (Result<Report, Error>, Vec<String>) {
+fn contents(script: Script) -> (Result<Report, Error>, Vec<String>) {
     pull(move |speaker| {
         let (stream, ..) = speaker.hear().unwrap();
         for message in [root(), part("", vec![file("a", 300_000)]), Scanned::End] {
@@ -491,7 +493,7 @@ fn s15_contents_that_cannot_be_end_the_session() {
     fn data(length: usize) -> Part {
         Part::Data(Bytes(vec![1; length].into()))
     }
-    let scripts: [(&str, fn(&mut Speaker, u32)); 9] = [
+    let scripts: [(&str, Script); 9] = [
         ("an end without a beginning", |speaker, stream| {
             speaker.say(stream, &Part::End { unchanged: true });
         }),
@@ -943,6 +945,39 @@ proptest! {
         feed(&bytes);
         bytes.truncate(cut.index(bytes.len()));
         feed(&bytes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whole_frames_of_anything_never_panic_and_make_nothing(
+        script in prop::collection::vec(
+            (0..4_u8, 0..8_u8, prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..40),
+                (0..8_usize, any::<prop::sample::Index>(), any::<u8>()).prop_map(|(which, at, byte)| {
+                    let mut bytes = samples()[which].clone();
+                    let at = at.index(bytes.len());
+                    bytes[at] = byte;
+                    bytes
+                }),
+            ]),
+            0..12,
+        ),
+    ) {
+        let mut bytes = Vec::new();
+        for (stream, kind, message) in &script {
+            let [low, high] = u16::try_from(message.len()).unwrap().to_le_bytes();
+            bytes.extend([*stream, *kind, low, high]);
+            bytes.extend_from_slice(message);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let served = folder.path().join("served");
+        fs::create_dir(&served).unwrap();
+        super::fuzz::agent_hears(&served, &bytes);
+        super::fuzz::caller_hears(&served, &bytes);
+        prop_assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }
 

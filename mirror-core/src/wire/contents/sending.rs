@@ -38,20 +38,22 @@ pub(crate) fn contents_of(
 #[derive(Debug)]
 pub(crate) enum Delivered {
     /// All of it was sent.
-    Whole { digest: Digest, fresh: Option<Box<Entry>> },
+    Whole,
     /// It could not be read, or changed meanwhile; the other end has been told.
     Not,
     /// The other end wants no more.
     Unwanted,
 }
 
-/// Sends one file through `put`, which says whether the other end wants more.
+/// Sends one file through `put`, which says whether the other end wants more. `sent` is told what
+/// it was just before the last of it goes: the answer may come at once.
 pub(crate) fn send_file(
     tree: &dyn Source,
     path: &RelPath,
     identity: &Identity,
     literal: &AtomicU64,
     put: &dyn Fn(Part) -> Result<bool, LinkError>,
+    sent: &dyn Fn(Digest, Option<Box<Entry>>),
 ) -> Result<Delivered, LinkError> {
     let failed = |error: &io::Error| {
         let trouble = valid::telling(error);
@@ -85,12 +87,9 @@ pub(crate) fn send_file(
         let whole = filled as u64 == size && content.is_unchanged().unwrap_or_default();
         literal.fetch_add(filled as u64, Ordering::Relaxed);
         if whole {
-            let digest = Digest::of(&buffer);
+            sent(Digest::of(&buffer), fresh);
             let wanted = put(Part::Whole { head, bytes: Bytes(buffer.into()) })?;
-            return Ok(match wanted {
-                true => Delivered::Whole { digest, fresh },
-                false => Delivered::Unwanted,
-            });
+            return Ok(if wanted { Delivered::Whole } else { Delivered::Unwanted });
         }
         let wanted = put(Part::Begin(head))? && put(Part::End { unchanged: false })?;
         return Ok(if wanted { Delivered::Not } else { Delivered::Unwanted });
@@ -138,12 +137,13 @@ pub(crate) fn send_file(
         Ok(unchanged) => unchanged,
         Err(error) => return failed(&error),
     };
-    if !put(Part::End { unchanged })? {
-        return Ok(Delivered::Unwanted);
+    if unchanged {
+        sent(Digest(*hasher.finalize().as_bytes()), fresh);
     }
-    Ok(match unchanged {
-        true => Delivered::Whole { digest: Digest(*hasher.finalize().as_bytes()), fresh },
-        false => Delivered::Not,
+    Ok(match put(Part::End { unchanged })? {
+        false => Delivered::Unwanted,
+        true if unchanged => Delivered::Whole,
+        true => Delivered::Not,
     })
 }
 
