@@ -20,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
+use self::delete::Replacements;
 use crate::endpoint::{Durability, Job, Outcome, Outcomes};
 use crate::entry::{Identity, Problem};
 use crate::error::{Error, explain};
@@ -139,18 +140,31 @@ impl Applier<'_> {
             self.contents()?;
         }
         self.phase(Phase::Linking, Stage::Links, |step| self.link(&step))?;
-        if self.steps(Stage::Deletions).next().is_some() {
-            self.sync()?;
-        }
-        let deletes_nothing = self.deletes_nothing();
-        self.phase(Phase::Deleting, Stage::Deletions, |step| match &step.op {
-            Op::Remove { .. } | Op::ReplaceDirectory { .. } if deletes_nothing => {
-                lock(&self.outcomes).skipped += 1;
-            }
-            _ => self.delete(&step),
-        })?;
+        self.deletions()?;
         self.phase(Phase::Settling, Stage::Settling, |step| self.settle(&step))?;
         self.sync()
+    }
+
+    /// Deletes, when everything else is done and on the disk, and so is what takes the place of
+    /// emptied directories.
+    fn deletions(&self) -> Result<(), Error> {
+        if self.steps(Stage::Deletions).next().is_none() {
+            return Ok(());
+        }
+        let mut replacements = Replacements::default();
+        let deleted = self.stage_replacements(&mut replacements).and_then(|()| {
+            self.sync()?;
+            let deletes_nothing = self.deletes_nothing();
+            self.phase(Phase::Deleting, Stage::Deletions, |step| {
+                if deletes_nothing {
+                    lock(&self.outcomes).skipped += 1;
+                } else {
+                    self.delete(&step, &mut replacements);
+                }
+            })
+        });
+        self.discard_replacements(replacements);
+        deleted
     }
 
     fn steps(&self, stage: Stage) -> impl Iterator<Item = io::Result<Step>> {

@@ -217,7 +217,8 @@ impl Applier<'_> {
                     continue;
                 }
             };
-            let wanted = Wanted { path, kind, meta, source };
+            let sync = self.job.durability == Durability::EachFile;
+            let wanted = Wanted { path, kind, meta, source, sync };
             let mut staged = self.stage(dir, &wanted, buffer);
             if let Err(Failure::Io(_, error)) = &staged
                 && error.kind() == std::io::ErrorKind::PermissionDenied

@@ -1,7 +1,8 @@
 //! Deleting, when everything else is done and durable.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::FileType;
 
@@ -10,12 +11,50 @@ use super::structure::Leader;
 use super::{Applier, Failure, check, standing};
 use crate::endpoint::Outcome;
 use crate::entry::Identity;
+use crate::error::Error;
 use crate::path::{HISTORY_DIRECTORY, Name, RelPath};
-use crate::plan::{Expected, Op, Step};
+use crate::plan::{Expected, Op, Stage, Step};
+
+/// What was staged to take the places of directories, by the numbers of the steps.
+pub(super) type Replacements = BTreeMap<u32, (RelPath, Staged)>;
 
 impl Applier<'_> {
+    /// Stages what takes the places of directories before anything in them goes: it has to be on
+    /// the disk by then, and where it cannot be had the directory is to stay as it is.
+    pub(super) fn stage_replacements(&self, staged: &mut Replacements) -> Result<(), Error> {
+        for step in self.steps(Stage::Deletions) {
+            let step = step.map_err(Error::Spool)?;
+            let Op::ReplaceDirectory { path, kind, meta, source, leader: None, .. } = &step.op
+            else {
+                continue;
+            };
+            let wanted = Wanted { path, kind, meta, source, sync: false };
+            let directory = path.parent();
+            let made = self.within(&directory, |dir| {
+                self.wrote_in(dir);
+                self.stage(dir, &wanted, &mut Vec::new())
+            });
+            match made {
+                Ok(made) => drop(staged.insert(step.id, (directory, made))),
+                Err(failure) => self.failed_to_create(path, &failure),
+            }
+            self.job.cancel.check()?;
+            self.go_on()?;
+        }
+        Ok(())
+    }
+
+    /// Removes what was staged and came to nothing.
+    pub(super) fn discard_replacements(&self, staged: Replacements) {
+        for (directory, staged) in staged.into_values() {
+            if let Ok(dir) = self.root.directory(&directory) {
+                self.discard(dir.as_fd(), &staged.temporary);
+            }
+        }
+    }
+
     /// Removes one entry, or puts something in the place of an emptied directory.
-    pub(super) fn delete(&self, step: &Step) {
+    pub(super) fn delete(&self, step: &Step, replacements: &mut Replacements) {
         let path = step.op.path();
         let Some((directory, name)) = path.split() else {
             return;
@@ -27,7 +66,10 @@ impl Applier<'_> {
                 }
                 self.within(&directory, |dir| self.remove(dir, &name, expected))
             }
-            Op::ReplaceDirectory { .. } => return self.replace_directory(step),
+            Op::ReplaceDirectory { .. } => {
+                let staged = replacements.remove(&step.id).map(|(_, staged)| staged);
+                return self.replace_directory(step, staged);
+            }
             _ => return,
         };
         match deleted {
@@ -74,45 +116,40 @@ impl Applier<'_> {
         }
     }
 
-    fn replace_directory(&self, step: &Step) {
-        let Op::ReplaceDirectory {
-            path,
-            kind,
-            meta,
-            source,
-            expected,
-            leader,
-            after,
-            leader_expected,
-        } = &step.op
+    fn replace_directory(&self, step: &Step, staged: Option<Staged>) {
+        let Op::ReplaceDirectory { path, expected, leader, after, leader_expected, .. } = &step.op
         else {
             return;
         };
         let Some((directory, name)) = path.split() else {
             return;
         };
-        let wanted = Wanted { path, kind, meta, source };
         let replaced = self.within(&directory, |dir| {
-            let fs = self.fs();
-            let staged = match leader {
-                Some(path) => {
+            let linked;
+            let staged = match (leader, &staged) {
+                (Some(path), _) => {
                     let expected = leader_expected.as_ref();
-                    self.stage_link(dir, &Leader { path, after: *after, expected })?
+                    linked = self.stage_link(dir, &Leader { path, after: *after, expected })?;
+                    &linked
                 }
-                None => self.stage(dir, &wanted, &mut Vec::new())?,
+                (None, Some(staged)) => staged,
+                // It could not be staged, which has been reported.
+                (None, None) => return Ok(None),
             };
             self.exchange(dir, &staged.temporary, path, expected)?;
             self.wrote_in(dir);
-            let status = standing(fs, dir, &name)?.ok_or(Failure::Changed("it vanished again"))?;
-            Ok((staged, status))
+            let status = standing(self.fs(), dir, &name)?;
+            status.ok_or(Failure::Changed("it vanished again")).map(Some)
         });
         self.job.source.done_with(path);
         match replaced {
-            Ok((staged, status)) => {
-                let (digest, fresh) = (staged.digest, staged.fresh);
+            Ok(Some(status)) => {
+                let (digest, fresh, bytes) =
+                    staged.map_or((None, None, 0), |s| (s.digest, s.fresh, s.bytes));
                 let outcome = Outcome { identity: status.identity, digest, fresh };
-                self.done_with(step.id, &step.op.counts(), outcome, staged.bytes);
+                self.done_with(step.id, &step.op.counts(), outcome, bytes);
             }
+            Ok(None) => {}
             Err(failure) => self.failed(path, &failure),
         }
     }

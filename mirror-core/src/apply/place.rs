@@ -41,6 +41,9 @@ pub(super) struct Wanted<'a> {
     pub(super) kind: &'a Kind,
     pub(super) meta: &'a Meta,
     pub(super) source: &'a Identity,
+    /// Whether it has to be on the disk as soon as it is staged, since nothing will sync it before
+    /// it gets its place.
+    pub(super) sync: bool,
 }
 
 impl Applier<'_> {
@@ -105,7 +108,7 @@ impl Applier<'_> {
             };
             let status = fs.status(file.as_fd()).map_err(Failure::io("look at a new file"))?;
             self.set_meta(file.as_fd(), &Kind::File { size }, meta, &status)?;
-            if self.job.durability == Durability::EachFile {
+            if wanted.sync {
                 fs.sync(file.as_fd()).map_err(Failure::io("bring it to the disk"))?;
             }
             let status = fs.status(file.as_fd()).map_err(Failure::io("look at a new file"))?;
@@ -196,6 +199,10 @@ impl Applier<'_> {
             return Err(Failure::Changed("somebody put something else under a temporary name"));
         }
         self.set_meta(handle.as_fd(), wanted.kind, meta, &status)?;
+        if wanted.sync {
+            // Most kinds cannot be opened to be synced.
+            fs.sync_filesystem(dir).map_err(Failure::io("bring it to the disk"))?;
+        }
         let status = fs.status(handle.as_fd()).map_err(Failure::io("look at it"))?;
         let temporary = temporary.clone();
         let as_wanted = self.has(&status, meta);
@@ -280,6 +287,7 @@ impl Applier<'_> {
             |renaming| fs.rename_at(dir, temporary.as_bytes(), dir, name.as_bytes(), renaming);
         let exchanged = standing(fs, dir, name)
             .and_then(|now| check(expected, now.as_ref()))
+            .and_then(|()| if goes { self.sync_emptied(dir, name) } else { Ok(()) })
             .and_then(|()| match rename(Renaming::Exchange) {
                 // Where nothing can be exchanged the old one goes first.
                 Err(error) if is_unsupported(&error) => remove(name)
@@ -322,6 +330,18 @@ impl Applier<'_> {
             self.discard(dir, temporary);
         }
         Err(failure)
+    }
+
+    /// Makes sure that no power cut brings anything back in a directory that has been emptied and
+    /// is to get a temporary name: only an empty one is swept.
+    fn sync_emptied(&self, dir: BorrowedFd<'_>, name: &Name) -> Result<(), Failure> {
+        if self.job.durability == Durability::None {
+            return Ok(());
+        }
+        let fs = self.fs();
+        let emptied = fs.open_at(dir, name.as_bytes(), Opening::Directory);
+        let synced = emptied.and_then(|emptied| fs.sync(emptied.as_fd()));
+        synced.map_err(Failure::io("bring the emptied directory to the disk"))
     }
 
     /// Renames something to where what is expected stands.

@@ -7,12 +7,13 @@ use rustix::io::Errno;
 
 use super::place::{Staged, Wanted};
 use super::{Applier, Failure, check, standing, without_stamp};
-use crate::endpoint::Outcome;
+use crate::endpoint::{Durability, Outcome};
 use crate::entry::{Identity, Kind, Meta, Timestamp};
 use crate::error::Error;
 use crate::fs::{Opening, Status};
 use crate::path::{Name, RelPath};
 use crate::plan::{Counts, Expected, Op, Stage, Step};
+use crate::policy::Direction;
 
 impl Applier<'_> {
     /// Makes, replaces or moves one directory.
@@ -43,15 +44,24 @@ impl Applier<'_> {
         }
     }
 
+    /// A directory that no file of the source is read for. Where both sides are changed, one that
+    /// a power cut left with half its metadata would pass for somebody's wish.
+    fn new_directory<'a>(&self, path: &'a RelPath, meta: &'a Meta) -> Wanted<'a> {
+        const NOBODY: Identity =
+            Identity { device: 0, inode: 0, ctime: Timestamp { seconds: 0, nanos: 0 }, links: 0 };
+        let sync =
+            self.job.policy.direction == Direction::Both && self.job.durability != Durability::None;
+        Wanted { path, kind: &Kind::Directory, meta, source: &NOBODY, sync }
+    }
+
     fn split(&self, path: &RelPath) -> Result<(RelPath, Name), Failure> {
         path.split().ok_or(Failure::Changed("the root itself cannot be replaced"))
     }
 
     fn make_directory(&self, path: &RelPath, meta: &Meta) -> Result<Status, Failure> {
         let (directory, name) = self.split(path)?;
-        let wanted = new_directory(path, meta);
+        let wanted = self.new_directory(path, meta);
         self.within(&directory, |dir| {
-            // Where both sides are changed, one that is half made would pass for somebody's wish.
             let staged = self.stage(dir, &wanted, &mut Vec::new())?;
             self.wrote_in(dir);
             self.place_staged(dir, &staged, &name, &Expected::Absent)
@@ -65,7 +75,7 @@ impl Applier<'_> {
         expected: &Expected,
     ) -> Result<Status, Failure> {
         let (directory, name) = self.split(path)?;
-        let wanted = new_directory(path, meta);
+        let wanted = self.new_directory(path, meta);
         self.within(&directory, |dir| {
             let fs = self.fs();
             let staged = self.stage(dir, &wanted, &mut Vec::new())?;
@@ -245,7 +255,9 @@ impl Applier<'_> {
             mtime: Default::default(),
             xattrs: Default::default(),
         };
-        let wanted = Wanted { path, kind: &Kind::File { size: 0 }, meta: &meta, source: &any };
+        let sync = self.job.durability != Durability::None;
+        let kind = &Kind::File { size: 0 };
+        let wanted = Wanted { path, kind, meta: &meta, source: &any, sync };
         let staged = self.stage(dir, &wanted, &mut Vec::new());
         self.job.source.done_with(path);
         let staged = staged?;
@@ -388,13 +400,6 @@ impl Applier<'_> {
             })
         })
     }
-}
-
-/// A directory that no file of the source is read for.
-fn new_directory<'a>(path: &'a RelPath, meta: &'a Meta) -> Wanted<'a> {
-    const NOBODY: Identity =
-        Identity { device: 0, inode: 0, ctime: Timestamp { seconds: 0, nanos: 0 }, links: 0 };
-    Wanted { path, kind: &Kind::Directory, meta, source: &NOBODY }
 }
 
 /// A file that gets further names, and what it must be for that.

@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::io::Errno;
+
 use crate::entry::{Digest, Side};
 use crate::fs::{Folder, Fs, Opening, read_full_at};
 use crate::manifest::codec::{self, Prelude};
@@ -53,8 +55,10 @@ pub(crate) enum Rejected {
 
 impl From<io::Error> for Rejected {
     fn from(error: io::Error) -> Rejected {
-        match error.kind() {
-            io::ErrorKind::NotFound => Rejected::NotFound,
+        match Errno::from_io_error(&error) {
+            Some(Errno::NOENT) => Rejected::NotFound,
+            // What opening says of a symlink, and of a socket.
+            Some(Errno::LOOP | Errno::NXIO) => Rejected::NotOurs("it is not a regular file"),
             _ => Rejected::Io(error),
         }
     }

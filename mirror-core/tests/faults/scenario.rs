@@ -22,7 +22,7 @@ pub(crate) struct Scenario {
 }
 
 /// No two contents have the same time: then size and time tell versions apart without a base.
-fn write(path: &Path, content: impl AsRef<[u8]>) {
+pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let digest = blake3::hash(content.as_ref());
     fs::write(path, content).unwrap();
@@ -247,6 +247,13 @@ impl Scenario {
             Some(versions) => broken.extend(versions.broken_in(&source)),
             None => assert!(source == self.target.new, "{what}: the source was changed"),
         }
+        assert!(broken.is_empty(), "{what}:\n{}", broken.join("\n"));
+    }
+
+    /// Every content in the target is whole, wherever it is.
+    #[track_caller]
+    pub(crate) fn assert_no_content_of_nowhere(&self, what: &str) {
+        let broken = self.target.contents_of_nowhere(&snapshot(&self.ground.dst()));
         assert!(broken.is_empty(), "{what}:\n{}", broken.join("\n"));
     }
 }

@@ -52,6 +52,16 @@ impl Versions {
         broken
     }
 
+    /// Says what in `now` has a content that nothing had or is to have, wherever that is: what a
+    /// plan moves is known by its content alone.
+    pub(crate) fn contents_of_nowhere(&self, now: &Tree) -> Vec<String> {
+        let versions = || self.old.values().chain(self.new.values());
+        let torn = now.iter().filter(|(path, entry)| {
+            !is_ours(path) && !versions().any(|version| same_content(version, entry))
+        });
+        torn.map(|(path, entry)| format!("{:?}: {entry:?}", OsStr::from_bytes(path))).collect()
+    }
+
     /// Where an entry of a moved directory was.
     fn before_its_move(&self, path: &[u8]) -> Option<Vec<u8>> {
         self.moved.iter().find_map(|(from, to)| {
@@ -71,9 +81,9 @@ impl Versions {
                 == (entry.mode, entry.owner, entry.mtime, &entry.xattrs)
         };
         let old = self.old.values().filter(|version| same_content(version, entry));
-        let new = self.new.get(path).filter(|version| same_content(version, entry));
+        let new = self.new.values().filter(|version| same_content(version, entry));
         if old.clone().next().is_none() {
-            return new.is_some_and(whole);
+            return self.new.get(path).is_some_and(whole);
         }
         let versions: Vec<&Entry> = old.chain(new).collect();
         let known = |equal: fn(&Entry, &Entry) -> bool| versions.iter().any(|v| equal(v, entry));
