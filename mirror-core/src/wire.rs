@@ -12,6 +12,8 @@ pub(crate) mod frame;
 #[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "public with the feature"))]
 pub(crate) mod fuzz;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod hostile;
 pub(crate) mod link;
 pub(crate) mod message;
