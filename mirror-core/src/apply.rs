@@ -86,6 +86,8 @@ pub(crate) struct Applier<'a> {
     root: &'a Root,
     onto: Projection,
     temporary: AtomicU64,
+    /// How many entries are done and on the disk.
+    synced: AtomicU64,
     outcomes: Mutex<Outcomes>,
     /// What ends the run, once it has been met.
     fatal: Mutex<Option<Error>>,
@@ -115,6 +117,7 @@ pub(crate) fn carry_out(
         root,
         onto: Projection::new(job.policy, capabilities),
         temporary: AtomicU64::new(0),
+        synced: AtomicU64::new(0),
         outcomes: Mutex::new(outcomes),
         fatal: Mutex::new(None),
         stopped: AtomicBool::new(false),
@@ -362,6 +365,7 @@ impl Applier<'_> {
         if self.job.durability == Durability::None {
             return Ok(());
         }
+        let done = lock(&self.outcomes).counts.total();
         let written = std::mem::take(&mut *lock(&self.written));
         if !written.is_empty() {
             self.job.observer.event(&Event::Phase(Phase::Syncing));
@@ -370,6 +374,10 @@ impl Applier<'_> {
             self.fs()
                 .sync_filesystem(directory.as_fd())
                 .map_err(|source| Error::Target { path: RelPath::root(), source })?;
+        }
+        let entries = done - self.synced.swap(done, Ordering::Relaxed).min(done);
+        if entries > 0 {
+            self.job.observer.event(&Event::Synced { entries });
         }
         Ok(())
     }

@@ -71,6 +71,19 @@ pub(crate) struct Interrupted {
     pub(crate) committed: u64,
 }
 
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the last run was interrupted")?;
+        if let Some(phase) = &self.phase {
+            write!(f, " while {phase}")?;
+        }
+        if self.committed > 0 {
+            write!(f, ", with {} entries done and on the disk", self.committed)?;
+        }
+        f.write_str("; this one goes on from what it had done")
+    }
+}
+
 /// The journal of the run that is under way.
 #[derive(Debug)]
 pub(crate) struct Journal {

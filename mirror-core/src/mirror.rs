@@ -306,10 +306,7 @@ impl<'a> Mirror<'a> {
         let (interrupted, journal_notes) = Journal::unfinished(&state);
         notes.extend(journal_notes);
         if let Some(interrupted) = interrupted {
-            notes.push(format!(
-                "the last run was interrupted{}; this one goes on from what it had done",
-                interrupted.phase.map(|phase| format!(" while {phase}")).unwrap_or_default()
-            ));
+            notes.push(interrupted.to_string());
         }
         for note in &notes {
             self.observer.event(&Event::Note(note));
@@ -601,9 +598,12 @@ fn note(observer: &dyn Observer, result: io::Result<()>) {
 
 impl Observer for Journaling<'_> {
     fn event(&self, event: &Event<'_>) {
-        if let Event::Phase(phase) = event {
-            let name = phase.to_string();
-            let event = journal::Event::Phase { name };
+        let event_of_journal = match event {
+            Event::Phase(phase) => Some(journal::Event::Phase { name: phase.to_string() }),
+            Event::Synced { entries } => Some(journal::Event::Committed { entries: *entries }),
+            _ => None,
+        };
+        if let Some(event) = event_of_journal {
             let appended =
                 self.journal.lock().unwrap_or_else(PoisonError::into_inner).append(&event, false);
             note(self.observer, appended);

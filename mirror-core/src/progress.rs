@@ -73,6 +73,11 @@ pub enum Event<'a> {
         /// Bytes of content that are written.
         bytes: u64,
     },
+    /// This many more of them have reached the disk, and no power cut takes them back.
+    Synced {
+        /// Entries since the last such event.
+        entries: u64,
+    },
     /// One path could not be dealt with; the run goes on without it, and its report will say so
     /// again.
     Problem(&'a Problem),

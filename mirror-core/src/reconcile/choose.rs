@@ -249,9 +249,32 @@ fn both_ways(diff: &Diff, rules: &Rules<'_>) -> Choice {
             (false, false) if is_version(a, Side::A) && !is_version(b, Side::B) => {
                 Choice::Onto(Side::A)
             }
+            _ if is_half_way(diff, record, Side::B, rules) => Choice::Onto(Side::B),
+            _ if is_half_way(diff, record, Side::A, rules) => Choice::Onto(Side::A),
             _ => conflict(diff, ConflictKind::BothChanged, rules),
         },
     }
+}
+
+/// Whether each attribute of a side's entry is what it was or what the other side's is: as a run
+/// leaves an inode that is interrupted between two of them. Going on loses nobody's change.
+fn is_half_way(diff: &Diff, record: &Record, side: Side, rules: &Rules<'_>) -> bool {
+    let (Some(here), Some(there)) = (diff.on(side), diff.on(side.other())) else {
+        return false;
+    };
+    let (here, was, wanted) = (&here.meta, record.meta(side), rules.onto(side).meta(&there.meta));
+    // A new owner takes setuid and setgid away until the mode is set.
+    let lasting = |mode: u32| mode & 0o1777;
+    let mut names = was.xattrs.iter().chain(wanted.xattrs.iter()).chain(here.xattrs.iter());
+    matches!(diff.content, Content::Same(_))
+        && (here.mode == wanted.mode || lasting(here.mode) == lasting(was.mode))
+        && (here.uid == wanted.uid || here.uid == was.uid)
+        && (here.gid == wanted.gid || here.gid == was.gid)
+        && (here.mtime == wanted.mtime || here.mtime == was.mtime)
+        && names.all(|(name, _)| {
+            let value = here.xattrs.get(name);
+            value == wanted.xattrs.get(name) || value == was.xattrs.get(name)
+        })
 }
 
 /// Whether two entries hold the same under the same permissions, so that whichever mtime is taken

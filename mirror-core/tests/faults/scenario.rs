@@ -200,6 +200,33 @@ impl Scenario {
         Scenario { ground, start, target, source: None }
     }
 
+    /// Both ways, where the sides changed different things and nothing is to be a conflict: an
+    /// interrupted run must not pass for a change of the side that it worked on.
+    pub(crate) fn both_ways_apart() -> Scenario {
+        let mut ground = Ground::new();
+        ground.policy = Policy::both_ways();
+        for name in ["a", "b", "c", "d", "meta"] {
+            write(&ground.src().join(name), name.repeat(50));
+        }
+        ground.mirror(&ground.plain_disk()).unwrap();
+        let (a, b) = (ground.src(), ground.dst());
+        write(&a.join("a"), "changed on one side");
+        write(&b.join("b"), "changed on the other");
+        fs::remove_file(a.join("c")).unwrap();
+        fs::rename(b.join("d"), b.join("e")).unwrap();
+        write(&a.join("new/one"), "new on one side");
+        fs::set_permissions(a.join("new"), Permissions::from_mode(0o750)).unwrap();
+        write(&b.join("newer/other"), "new on the other");
+        fs::set_permissions(a.join("meta"), Permissions::from_mode(0o4610)).unwrap();
+        attribute(&a.join("meta"), "new");
+        date(&a.join("meta"), 1_100_000_000);
+        if as_root() {
+            lchown(a.join("meta"), Some(4321), Some(4321)).unwrap();
+            fs::set_permissions(a.join("meta"), Permissions::from_mode(0o4610)).unwrap();
+        }
+        Scenario::meeting(ground, Vec::new())
+    }
+
     /// Both ways, with conflicts of every kind, whose losers are kept.
     pub(crate) fn both_ways() -> Scenario {
         let mut ground = Ground::new();
@@ -225,6 +252,11 @@ impl Scenario {
         fs::create_dir(a.join("kinds/file-to-fifo")).unwrap();
         write(&b.join("kinds/file-to-fifo"), "changed where it stayed a file");
         fs::set_permissions(a.join("meta/mode"), Permissions::from_mode(0o600)).unwrap();
+        Scenario::meeting(ground, vec![("folder", "moved-by-a")])
+    }
+
+    fn meeting(ground: Ground, moved: Vec<(&'static str, &'static str)>) -> Scenario {
+        let (a, b) = (ground.src(), ground.dst());
         let old = [snapshot(&a), snapshot(&b)];
         let start = ground.image();
         // What is to come of it is what a run makes of it that nothing disturbs.
@@ -233,7 +265,6 @@ impl Scenario {
             .into_iter()
             .filter(|(path, _)| !path.starts_with(b".mirror-history"))
             .collect();
-        let moved = vec![("folder", "moved-by-a")];
         let [a, b] = old.map(|old| Versions { old, new: new.clone(), moved: moved.clone() });
         Scenario { ground, start, target: b, source: Some(a) }
     }
