@@ -230,13 +230,14 @@ impl Inner {
                 if head.size != bytes.0.len() as u64 {
                     return protocol("a file that is not as long as it is said to be");
                 }
-                let Some(number) = self.begin(head, cost)? else { return Ok(cost) };
-                if let Some(file) = self.files.get_mut(&number) {
-                    file.length = bytes.0.len() as u64;
-                    file.pieces.push_back((Piece::Data(bytes), 0));
-                    file.end = Some(End::Unchanged);
-                }
+                let begun = self.begin(head, cost)?;
                 self.current = None;
+                let Some(file) = begun.and_then(|number| self.files.get_mut(&number)) else {
+                    return Ok(cost);
+                };
+                file.length = bytes.0.len() as u64;
+                file.pieces.push_back((Piece::Data(bytes), 0));
+                file.end = Some(End::Unchanged);
                 Ok(0)
             }
             Part::Begin(head) => Ok(if self.begin(head, cost)?.is_some() { 0 } else { cost }),
