@@ -8,10 +8,11 @@ mod contestant;
 mod disk;
 mod first_copy;
 mod inputs;
+pub mod keys;
 mod noop;
 mod update;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 pub use contestant::{Contestant, Work};
 pub use inputs::NamedTree;
@@ -40,11 +41,17 @@ pub enum Scenario {
     Update,
     /// The directory that holds everything got another name.
     Rename,
+    /// Ed25519 keys made.
+    KeysEd25519,
+    /// A large authorized_keys file read and changed.
+    AuthorizedKeys,
 }
 
 impl Scenario {
     /// All of them; those that free many inodes come last.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
+        Self::KeysEd25519,
+        Self::AuthorizedKeys,
         Self::NoopKernel,
         Self::NoopSmall,
         Self::CopyKernel,
@@ -69,6 +76,8 @@ impl Scenario {
             Self::Rename => "rename",
             Self::MillionCopy => "million-copy",
             Self::MillionNoop => "million-noop",
+            Self::KeysEd25519 => "keys-ed25519",
+            Self::AuthorizedKeys => "authorized-keys",
         }
     }
 
@@ -85,6 +94,8 @@ impl Scenario {
             Self::Rename => "Rename of the directory that holds everything",
             Self::MillionCopy => "First copy, a million entries",
             Self::MillionNoop => "No-op with state, a million entries",
+            Self::KeysEd25519 => "Ed25519 keys",
+            Self::AuthorizedKeys => "A large authorized_keys file",
         }
     }
 
@@ -111,6 +122,8 @@ impl Scenario {
             }
             Self::Update => update::releases(bench),
             Self::Rename => update::renamed_directory(bench),
+            Self::KeysEd25519 => keys::generate(bench),
+            Self::AuthorizedKeys => keys::merge(bench),
         }
     }
 }
@@ -181,12 +194,14 @@ pub struct Comparison {
     pub scenario: Scenario,
     /// What the input was, in words.
     pub input: String,
-    /// Who took part, `mirror` first, with all runs.
+    /// Who took part, ours first, with all runs.
     pub contestants: Vec<Contestant>,
     /// Programs that are not installed.
     pub skipped: Vec<&'static str>,
-    /// The peak memory that `mirror` should stay below, in bytes.
+    /// The peak memory that ours should stay below, in bytes.
     pub memory_goal: Option<u64>,
+    /// The time that ours should stay below.
+    pub time_goal: Option<Duration>,
 }
 
 #[cfg(test)]

@@ -15,11 +15,12 @@ use crate::{
 /// time divided by that row's.
 #[must_use]
 pub fn markdown(comparison: &Comparison, peers: &Peers, environment: &Environment) -> String {
-    let Comparison { scenario, input, contestants, skipped, memory_goal } = comparison;
+    let Comparison { scenario, input, contestants, skipped, memory_goal, time_goal } = comparison;
+    let name = contestants.first().map_or("ours", |ours| ours.work.ours());
     let rounds = contestants.first().map_or(0, |ours| ours.runs.len());
     let ours = contestants.first().and_then(wall);
     let mut out = format!("### {}\n\n{input}.\n\n", scenario.title());
-    out.push_str("| | wall | from–to | CPU | peak memory | mirror ÷ this | goal |\n");
+    let _ = writeln!(out, "| | wall | from–to | CPU | peak memory | {name} ÷ this | goal |");
     out.push_str("|---|--:|--:|--:|--:|--:|--:|\n");
     for (number, contestant) in contestants.iter().enumerate() {
         let ratio = if number == 0 { None } else { ratio(ours, wall(contestant)) };
@@ -34,13 +35,19 @@ pub fn markdown(comparison: &Comparison, peers: &Peers, environment: &Environmen
         1 => "One round".to_owned(),
         rounds => format!("Medians of {rounds} alternating rounds"),
     };
-    let _ = writeln!(out, "\n{measured}; {}; {environment}.", peers.versions(programs));
+    let versions = peers.versions(programs);
+    let versions = if versions.is_empty() { versions } else { versions + "; " };
+    let _ = writeln!(out, "\n{measured}; {versions}{environment}.");
     if !skipped.is_empty() {
         let _ = writeln!(out, "Skipped, not installed: {}.", skipped.join(", "));
     }
     if let (Some(goal), Some(peak)) = (memory_goal, contestants.first().and_then(peak)) {
         let (goal, met) = (bytes(*goal), if peak <= *goal { "met" } else { "missed" });
-        let _ = writeln!(out, "Goal for mirror's peak memory: at most {goal}, {met}.");
+        let _ = writeln!(out, "Goal for {name}'s peak memory: at most {goal}, {met}.");
+    }
+    if let (Some(goal), Some(ours)) = (time_goal, ours) {
+        let met = if ours <= *goal { "met" } else { "missed" };
+        let _ = writeln!(out, "Goal for {name}'s time: at most {}, {met}.", seconds(*goal));
     }
     if cfg!(debug_assertions) {
         out.push_str("Made by a debug build: the bare walk is slower than it should be.\n");
@@ -85,10 +92,11 @@ fn seconds(time: Duration) -> String {
     format!("{} s", figure(time))
 }
 
-/// Three digits that mean something: 0.153, 1.30, 26.4, 310.
+/// Three digits that mean something: 0.00520, 0.153, 1.30, 26.4, 310.
 fn figure(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let digits = match seconds {
+        s if s < 0.01 => 5,
         s if s < 1.0 => 3,
         s if s < 10.0 => 2,
         s if s < 100.0 => 1,
@@ -149,6 +157,7 @@ mod tests {
             ],
             skipped: vec!["unison"],
             memory_goal: Some(120_000_000),
+            time_goal: Some(Duration::from_millis(300)),
         };
         let peers = Peers::find("true".as_ref()).unwrap();
         let environment = Environment::of("/".as_ref());
@@ -161,6 +170,7 @@ mod tests {
             "\nMedians of 3 alternating rounds; mirror ",
             "\nSkipped, not installed: unison.\n",
             "\nGoal for mirror's peak memory: at most 120.0 MB, met.\n",
+            "\nGoal for mirror's time: at most 0.300 s, met.\n",
         ];
         for part in expected {
             assert!(text.contains(part), "{part}\nis not in\n{text}");
@@ -169,8 +179,8 @@ mod tests {
 
     #[test]
     fn figures_have_three_digits() {
-        let figures = [153, 1_304, 26_420, 310_200].map(|ms| figure(Duration::from_millis(ms)));
-        assert_eq!(figures, ["0.153", "1.30", "26.4", "310"]);
+        let figures = [5, 153, 1_304, 26_420, 310_200].map(|ms| figure(Duration::from_millis(ms)));
+        assert_eq!(figures, ["0.00500", "0.153", "1.30", "26.4", "310"]);
         assert_eq!([0, 999, 83_774, 1_001_000].map(count), ["0", "999", "83,774", "1,001,000"]);
     }
 }

@@ -57,13 +57,21 @@ fn a_program_that_writes_when_nothing_changed_gets_no_figure() {
 fn an_unknown_scenario_is_refused_before_anything_is_made() {
     let output = compare(&["--only", "nothing"]);
     assert!(!output.status.success());
-    assert!(text(&output.stderr).contains("choose from: noop-kernel"), "{output:?}");
+    assert!(text(&output.stderr).contains("choose from: keys-ed25519"), "{output:?}");
 }
 
 #[test]
 fn the_list_names_every_scenario() {
     let output = compare(&["--list"]);
-    for name in ["noop-kernel", "copy-durable", "update", "rename", "million-noop"] {
+    for name in [
+        "noop-kernel",
+        "copy-durable",
+        "update",
+        "rename",
+        "million-noop",
+        "keys-ed25519",
+        "authorized-keys",
+    ] {
         assert!(text(&output.stdout).contains(name), "{name}");
     }
 }

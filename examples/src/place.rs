@@ -197,7 +197,7 @@ impl Reach {
             known.push("/etc/ssh/ssh_known_hosts".into());
         }
         let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-        let keys = crate::host_keys::host_keys(&self.pin, &known);
+        let keys = crate::host_keys::host_keys(&self.pin, &known, self.known_hosts.is_empty())?;
         let mut options =
             SshOptions::new(to.clone(), user.unwrap_or_else(|| "root".to_owned()), keys)
                 .agent_command(&self.agent_command);

@@ -208,6 +208,15 @@ fn s23_what_keeps_from_connecting_is_told_in_one_sentence() {
     assert_sentence(&ground, &knows(format!("{here} {other}")), "is not the one that is known");
     assert_sentence(&ground, &knows(format!("{here} {host}@revoked * {host}")), "is revoked");
 
+    let line = format!("[127.0.0.?]:* {other}{here} {host}");
+    fs::write(&known, line).unwrap();
+    let planned = identity(base.clone().text().no_state()).arg("--known-hosts").arg(&known).args([
+        "--plan",
+        "--agent-command",
+        &Server::agent(Path::new("/")),
+    ]);
+    planned.run().ends(0);
+
     let pin = server.read("host.pub");
     let stranger =
         base.clone().arg("--identity").arg(server.path("other")).args(["--pin", pin.trim()]);

@@ -387,16 +387,22 @@ impl Applier<'_> {
         if self.job.durability == Durability::None {
             return;
         }
-        let Ok(status) = self.fs().status(dir) else {
-            return;
-        };
-        let mut written = lock(&self.written);
-        if let Entry::Vacant(slot) = written.entry(status.identity.device) {
-            // A handle cannot be synced; what it stands for can. A directory that its owner may
-            // not open is on the file system of one that was written to before.
-            if let Ok(held) = self.fs().open_at(dir, b".", Opening::Directory) {
-                slot.insert(held);
+        let noted = self.fs().status(dir).and_then(|status| {
+            let mut written = lock(&self.written);
+            if let Entry::Vacant(slot) = written.entry(status.identity.device) {
+                // A handle cannot be synced; what it stands for can.
+                slot.insert(self.fs().open_at(dir, b".", Opening::Directory)?);
             }
+            Ok(())
+        });
+        match noted {
+            // A directory that its owner may not open is on the file system of one that was
+            // written to before.
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                let doing = "hold what was written until it is on the disk";
+                self.failed(&RelPath::root(), &Failure::Io(doing, error));
+            }
+            _ => {}
         }
     }
 }

@@ -14,12 +14,12 @@
 //! # std::fs::create_dir(&site)?;
 //! # std::fs::create_dir(&copy)?;
 //! # std::fs::write(site.join("index.html"), "hello")?;
-//! # std::fs::write(copy.join("index.html"), "older")?;
+//! # std::fs::write(copy.join("index.html"), "an older page")?;
 //! let disk = FaultFs::new().failing_from(1, Fault::NoSpace);
 //! let (source, target) = (FaultFs::new().tree(&site)?, disk.tree(&copy)?);
 //! let approved = Mirror::new(&source, &target).plan()?.approve(&Guards::default())?;
 //! assert!(matches!(approved.apply(), Err(Error::Target { .. })));
-//! assert_eq!(std::fs::read_to_string(copy.join("index.html"))?, "older");
+//! assert_eq!(std::fs::read_to_string(copy.join("index.html"))?, "an older page");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Bench;
+use super::{Bench, keys::KeyWork};
 use crate::{
     Error, digest,
     measure::{self, Usage},
@@ -19,6 +19,18 @@ pub enum Work {
     BareWalk,
     /// A program.
     Tool(Tool),
+    /// Something about keys, which runs itself.
+    Keys(KeyWork),
+}
+
+impl Work {
+    /// The name of ours in a row like this, for the head of the table.
+    pub(crate) fn ours(&self) -> &'static str {
+        match self {
+            Self::Keys(_) => "keygen-helper",
+            _ => "mirror",
+        }
+    }
 }
 
 impl fmt::Display for Work {
@@ -26,6 +38,7 @@ impl fmt::Display for Work {
         match self {
             Self::BareWalk => f.write_str("bare stat walk, a thread per side"),
             Self::Tool(tool) => tool.fmt(f),
+            Self::Keys(work) => work.fmt(f),
         }
     }
 }
@@ -73,6 +86,7 @@ impl Contestant {
                 let mut command = peers.command(tool, source, target, state);
                 measure::run(&self.work.to_string(), &mut command)
             }
+            Work::Keys(_) => Err(self.wrong("it has nothing to do with trees")),
         }
     }
 

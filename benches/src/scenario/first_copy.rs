@@ -41,5 +41,5 @@ pub(super) fn run(scenario: Scenario, bench: &mut Bench<'_>) -> Result<Compariso
     })?;
 
     let input = input.describe()?;
-    Ok(Comparison { scenario, input, contestants, skipped, memory_goal })
+    Ok(Comparison { scenario, input, contestants, skipped, memory_goal, time_goal: None })
 }

@@ -63,5 +63,5 @@ pub(super) fn run(scenario: Scenario, bench: &mut Bench<'_>) -> Result<Compariso
     alternate(bench, scenario.name(), rounds, &mut contestants, one)?;
 
     let input = input.describe()?;
-    Ok(Comparison { scenario, input, contestants, skipped, memory_goal })
+    Ok(Comparison { scenario, input, contestants, skipped, memory_goal, time_goal: None })
 }

@@ -41,7 +41,14 @@ pub(super) fn releases(bench: &mut Bench<'_>) -> Result<Comparison, Error> {
         bench.spend(path.clone());
     }
     let input = format!("{} → {}", old.describe()?, new.describe()?);
-    Ok(Comparison { scenario: Scenario::Update, input, contestants, skipped, memory_goal: None })
+    Ok(Comparison {
+        scenario: Scenario::Update,
+        input,
+        contestants,
+        skipped,
+        memory_goal: None,
+        time_goal: None,
+    })
 }
 
 /// One directory at the top of the source got another name; everything is below it.
@@ -58,7 +65,14 @@ pub(super) fn renamed_directory(bench: &mut Bench<'_>) -> Result<Comparison, Err
     let (contestants, skipped) = changed(bench, Scenario::Rename, &source, others, change, undo)?;
     bench.spend(source);
     let input = input.describe()?;
-    Ok(Comparison { scenario: Scenario::Rename, input, contestants, skipped, memory_goal: None })
+    Ok(Comparison {
+        scenario: Scenario::Rename,
+        input,
+        contestants,
+        skipped,
+        memory_goal: None,
+        time_goal: None,
+    })
 }
 
 /// Times how each brings a target level after `change` was done to the source.

@@ -1,0 +1,178 @@
+//! known_hosts: what is not touched keeps every byte, and what is revoked stays so.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose ground cannot be laid should stop right there"
+)]
+
+use keygen_helper::{AddHostError, Host, HostCheck, KnownHosts, PublicKey};
+use proptest::prelude::*;
+
+/// A key that differs from those with another number.
+fn key(number: u8) -> PublicKey {
+    let mut blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
+    blob.extend([number; 32]);
+    PublicKey::from_blob(&blob).unwrap()
+}
+
+fn file(bytes: impl Into<Vec<u8>>) -> KnownHosts {
+    KnownHosts::parse(bytes.into()).unwrap()
+}
+
+const HOSTS: [&str; 4] = ["uk", "us", "[uk]:2222", "192.0.2.1"];
+
+fn host(number: usize) -> Host {
+    HOSTS[number].parse().unwrap()
+}
+
+/// Lines of every sort, about few hosts with few keys, so that they meet.
+fn line() -> impl Strategy<Value = Vec<u8>> {
+    let marker = prop_oneof![6 => Just(""), 1 => Just("@revoked "), 1 => Just("@cert-authority "), 1 => Just("@what ")];
+    let names = prop_oneof![
+        6 => (0..HOSTS.len()).prop_map(|number| HOSTS[number].to_owned()),
+        1 => Just("uk,us".to_owned()),
+        1 => Just("*,!us".to_owned()),
+        1 => Just("|1|AAAA|AAAA".to_owned()),
+        1 => "[a-z,*?!|]{0,8}",
+    ];
+    let entry =
+        (marker, names, 0u8..3, any::<Vec<u8>>()).prop_map(|(marker, names, number, comment)| {
+            let mut line = format!("{marker}{names} {} ", key(number)).into_bytes();
+            line.extend(comment.iter().filter(|byte| **byte != b'\n'));
+            line
+        });
+    let noise = any::<Vec<u8>>()
+        .prop_map(|bytes| bytes.into_iter().filter(|byte| *byte != b'\n').collect());
+    prop_oneof![5 => entry, 1 => noise, 1 => Just(b"# comment".to_vec())]
+}
+
+fn document() -> impl Strategy<Value = Vec<u8>> {
+    let end = prop_oneof![3 => Just("\n"), 1 => Just("\r\n")];
+    let lines = prop::collection::vec((line(), end), 0..8);
+    (lines, any::<bool>()).prop_map(|(lines, open)| {
+        let last = lines.len().saturating_sub(1);
+        let mut bytes = Vec::new();
+        for (index, (line, end)) in lines.into_iter().enumerate() {
+            bytes.extend(line);
+            if !(open && index == last) {
+                bytes.extend(end.as_bytes());
+            }
+        }
+        bytes
+    })
+}
+
+proptest! {
+    #[test]
+    fn adding_keeps_all_else_and_twice_is_once(
+        bytes in document(),
+        at in 0..HOSTS.len(),
+        number in 0u8..3,
+        salt in prop::option::of(any::<[u8; 20]>()),
+    ) {
+        let (before, host, key) = (file(bytes.clone()), host(at), key(number));
+        match before.add(&host, &key, salt) {
+            Ok(edits) => {
+                let after = file(edits.apply(&bytes).unwrap());
+                prop_assert!(after.as_bytes().starts_with(&bytes));
+                prop_assert!(after.check(&host, &key).is_trusted());
+                prop_assert!(after.add(&host, &key, salt).unwrap().is_empty());
+                let count = before.host_lines().count();
+                let old: Vec<_> = before.host_lines().collect();
+                let new: Vec<_> = after.host_lines().take(count).collect();
+                prop_assert_eq!(old, new);
+            }
+            Err(AddHostError::Revoked { .. }) => {
+                let revoked = matches!(before.check(&host, &key), HostCheck::Revoked { .. });
+                prop_assert!(revoked);
+            }
+            Err(AddHostError::Changed { .. }) => {
+                let changed = matches!(before.check(&host, &key), HostCheck::Changed { .. });
+                prop_assert!(changed);
+            }
+            Err(other) => prop_assert!(false, "{other}"),
+        }
+    }
+
+    #[test]
+    fn a_removed_host_is_unknown_and_what_was_revoked_still_is(bytes in document(), at in 0..HOSTS.len()) {
+        let (before, host) = (file(bytes.clone()), host(at));
+        let edits = before.remove(&host);
+        let after = file(edits.apply(&bytes).unwrap());
+        prop_assert!(after.remove(&host).is_empty());
+        for number in 0..3 {
+            let (then, now) = (before.check(&host, &key(number)), after.check(&host, &key(number)));
+            let revoked = |answer: &HostCheck| matches!(answer, HostCheck::Revoked { .. });
+            prop_assert_eq!(revoked(&then), revoked(&now));
+            // Its name without the port is another entry.
+            let without_port = host.port() != 22 && after.check(&Host::new(host.name(), 22).unwrap(), &key(number)).is_trusted();
+            prop_assert!(revoked(&now) || now == HostCheck::Unknown || without_port, "{now:?}");
+        }
+        // The lines that are left are left whole, in their order.
+        let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        for line in after.as_bytes().split_inclusive(|byte| *byte == b'\n') {
+            prop_assert!(lines.any(|old| old == line));
+        }
+    }
+
+    #[test]
+    fn hashing_changes_no_answer(bytes in document(), first in any::<u8>()) {
+        let before = file(bytes.clone());
+        let mut next = first;
+        let mut salt = || {
+            next = next.wrapping_add(1);
+            [next; 20]
+        };
+        let edits = before.hash(&mut salt);
+        let after = file(edits.apply(&bytes).unwrap());
+        prop_assert!(after.hash(&mut salt).is_empty());
+        for (at, number) in (0..HOSTS.len()).flat_map(|at| (0..3).map(move |number| (at, number))) {
+            let kind = |file: &KnownHosts| std::mem::discriminant(&file.check(&host(at), &key(number)));
+            prop_assert_eq!(kind(&before), kind(&after));
+        }
+    }
+
+    #[test]
+    fn a_line_that_revokes_wins_wherever_it_stands(bytes in document(), at in 0..HOSTS.len(), first in any::<bool>()) {
+        let revokes = format!("@revoked {} {}\n", HOSTS[at], key(0)).into_bytes();
+        let bytes = match first {
+            true => [revokes, bytes].concat(),
+            false => [bytes, b"\n".to_vec(), revokes].concat(),
+        };
+        let known = file(bytes);
+        let revoked = |answer: HostCheck| matches!(answer, HostCheck::Revoked { .. });
+        prop_assert!(revoked(known.check(&host(at), &key(0))));
+        prop_assert!(revoked(known.check_certificate(&host(at), &key(1), &key(0))));
+        prop_assert!(revoked(known.check_certificate(&host(at), &key(0), &key(1))));
+    }
+
+    #[test]
+    fn no_text_is_too_odd_for_a_host(text in any::<String>(), name in "[a-z:.\\[\\]0-9*%-]{0,12}") {
+        for text in [text, name] {
+            if let Ok(host) = text.parse::<Host>() {
+                prop_assert_eq!(host.to_string().parse(), Ok(host));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_revoked_for_the_name_is_revoked_on_every_port() {
+    let known = file(format!("@revoked uk {0}\n[uk]:2222 {0}\n", key(1)));
+    let answer = known.check(&"uk:2222".parse().unwrap(), &key(1));
+    assert_eq!(answer, HostCheck::Revoked { line: 1 });
+}
+
+#[test]
+fn of_several_files_the_one_that_revokes_or_knows_counts() {
+    let host = host(0);
+    let answers = |files: [String; 3]| {
+        files.map(|text| file(text).check(&host, &key(1))).into_iter().max().unwrap()
+    };
+    let (known, other) = (format!("uk {}\n", key(1)), format!("uk {}\n", key(2)));
+    let revoked = format!("@revoked uk {}\n", key(1));
+    let none = String::new();
+    assert!(answers([none.clone(), other.clone(), known.clone()]).is_trusted());
+    assert!(matches!(answers([none.clone(), other, none.clone()]), HostCheck::Changed { .. }));
+    assert_eq!(answers([known, revoked, none]), HostCheck::Revoked { line: 1 });
+}
