@@ -303,3 +303,93 @@ fn a_disk_that_is_too_small_on_the_other_side_is_told_before_anything_is_done() 
     assert!(run.stderr().contains("the target's file system has"), "{}", run.shown());
     assert_eq!(names_in(&mounts.inside(&ground.dst())), Vec::<String>::new());
 }
+
+/// The process that runs `program` with `word` in its command line.
+fn process_with(program: &str, word: &str) -> Option<rustix::process::Pid> {
+    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let words: Vec<&[u8]> = line.split(|&byte| byte == 0).collect();
+        let is_it = words.first().is_some_and(|first| first.ends_with(program.as_bytes()))
+            && words.iter().any(|candidate| *candidate == word.as_bytes());
+        is_it
+            .then(|| entry.file_name().to_str()?.parse().ok())?
+            .and_then(rustix::process::Pid::from_raw)
+    })
+}
+
+/// Starts a push that takes its time, and does something to one of its ends in the middle.
+fn disturb(
+    what: impl FnOnce(&Server, rustix::process::Pid, &mut support::run::Running),
+) -> (Ground, Option<Run>) {
+    let ground = Ground::new();
+    ground.source("a/first", "first");
+    ground.source("noise", noise(7, 6 << 20));
+    ground.target("a/first", "older");
+    let Some(server) = Server::start(&ground.path("")) else { return (ground, None) };
+    // A root of its own tells this test's agent from those of others.
+    let agent = Server::agent(&ground.path(""));
+    let mirror = server.knock(ground.mirror()).args(["--agent-command", &agent]);
+    let mirror = mirror.to(server.address(&ground.dst()));
+    let mut running = mirror.clone().args(["--bwlimit", "1M"]).spawn();
+    let root = ground.path("").display().to_string();
+    let agent = loop {
+        if let Some(agent) = process_with("mirror-agent", &root)
+            && names_in(&ground.dst()).iter().any(|name| name.contains(".mirror-tmp-"))
+        {
+            break agent;
+        }
+        assert!(!running.has_ended(), "it was over before it could be disturbed");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    what(&server, agent, &mut running);
+    let run = running.wait();
+    assert!(["first", "older"].contains(&ground.read("a/first").as_str()));
+    assert!(!ground.has("noise"));
+    // The other end is over as well, and the next run goes on from there.
+    while process_with("mirror-agent", &root).is_some() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    mirror.done();
+    assert_agreed(&ground, &ground.dst());
+    (ground, Some(run))
+}
+
+#[test]
+fn an_agent_that_is_killed_is_told_and_the_next_run_goes_on() {
+    let (_ground, run) = disturb(|_, agent, _| {
+        rustix::process::kill_process(agent, rustix::process::Signal::KILL).unwrap();
+    });
+    if let Some(run) = run {
+        assert!(run.stderr().contains("running again goes on from there"), "{}", run.shown());
+        assert_eq!(run.code(), 1, "{}", run.shown());
+    }
+}
+
+#[test]
+fn a_server_that_goes_away_is_told_and_the_next_run_goes_on() {
+    let (_ground, run) = disturb(|server, _, _| server.drop_connections());
+    if let Some(run) = run {
+        assert!(run.stderr().contains("running again goes on from there"), "{}", run.shown());
+        assert_eq!(run.code(), 1, "{}", run.shown());
+    }
+}
+
+#[test]
+fn a_caller_that_is_killed_leaves_nothing_behind() {
+    let ground = Ground::new();
+    ground.source("noise", noise(7, 6 << 20));
+    let Some(server) = Server::start(&ground.path("")) else { return };
+    let agent = Server::agent(&ground.path(""));
+    let mirror = server.knock(ground.mirror()).args(["--agent-command", &agent]);
+    let running = mirror.to(server.address(&ground.dst())).args(["--bwlimit", "1M"]).spawn();
+    while names_in(&ground.dst()).is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    running.kill();
+    let root = ground.path("").display().to_string();
+    while process_with("mirror-agent", &root).is_some() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    // The agent heard of it and removed what it had not finished.
+    assert_eq!(names_in(&ground.dst()), Vec::<String>::new());
+}

@@ -127,6 +127,22 @@ impl Server {
             .args(["--agent-command", &Server::agent(Path::new("/"))])
     }
 
+    /// Ends every connection, as if the machine had gone, and goes on listening.
+    pub(crate) fn drop_connections(&self) {
+        let listener = self.process.id().to_string();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            // After the name in brackets: state, then the parent's id.
+            let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split(' ').nth(2));
+            let id = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if parent == Some(&listener)
+                && let Some(child) = id.and_then(rustix::process::Pid::from_raw)
+            {
+                let _ = rustix::process::kill_process(child, rustix::process::Signal::KILL);
+            }
+        }
+    }
+
     /// The port.
     pub(crate) fn port(&self) -> u16 {
         self.port
