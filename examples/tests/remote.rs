@@ -310,7 +310,7 @@ fn process_with(program: &str, word: &str) -> Option<rustix::process::Pid> {
         let line = fs::read(entry.path().join("cmdline")).ok()?;
         let words: Vec<&[u8]> = line.split(|&byte| byte == 0).collect();
         let is_it = words.first().is_some_and(|first| first.ends_with(program.as_bytes()))
-            && words.iter().any(|candidate| *candidate == word.as_bytes());
+            && words.contains(&word.as_bytes());
         is_it
             .then(|| entry.file_name().to_str()?.parse().ok())?
             .and_then(rustix::process::Pid::from_raw)

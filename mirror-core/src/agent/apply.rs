@@ -276,6 +276,9 @@ impl Observer for Telling {
                 };
                 if enough { self.flush() } else { Ok(()) }
             }
+            Event::Synced { entries } => {
+                self.stream.send(&encode(&Progress::Synced { entries: *entries })).map(drop)
+            }
             Event::Problem(problem) => {
                 let problem = Progress::Problem((*problem).clone());
                 self.stream.send(&encode(&problem)).map(drop)

@@ -291,6 +291,9 @@ impl Push<'_> {
                 Progress::Advanced { entries, bytes } => {
                     self.job.observer.event(&Event::Advanced { entries, bytes });
                 }
+                Progress::Synced { entries } => {
+                    self.job.observer.event(&Event::Synced { entries });
+                }
                 Progress::Problem(problem) => {
                     let problem = valid::problem(problem);
                     self.job.observer.event(&Event::Problem(&problem));

@@ -281,6 +281,7 @@ fn agent() -> Vec<Said> {
         said(6, MESSAGE, &Progress::Phase(2)),
         said(6, MESSAGE, &Progress::Wanted { path: path("new/file"), identity: identity(11) }),
         said(6, MESSAGE, &Progress::Advanced { entries: 2, bytes: 14 }),
+        said(6, MESSAGE, &Progress::Synced { entries: 2 }),
         said(6, MESSAGE, &Progress::Problem(problem)),
         said(6, MESSAGE, &Progress::Outcomes(vec![(4, identity(20)), (8, identity(21))])),
         said(

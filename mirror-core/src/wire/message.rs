@@ -244,6 +244,8 @@ pub(crate) enum Progress {
     },
     /// The run stopped.
     Failed(Setback),
+    /// So many entries more are as durable as was asked for.
+    Synced { entries: u64 },
 }
 
 /// The bytes of a message.
