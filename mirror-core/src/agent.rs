@@ -11,7 +11,7 @@ mod tree;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::thread;
 
 use crate::error::Error;
@@ -21,7 +21,8 @@ use crate::root::Root;
 use crate::transport::Transport;
 use crate::wire::link::{Link, Patience, Role, Stream};
 use crate::wire::message::{
-    Answer, Enter, Hello, Request, Setback, Standing, Welcome, decode, encode,
+    Answer, Enter, Hello, Request, SCAN, SCAN_MAX, Scanned, Setback, Standing, Welcome, decode,
+    encode,
 };
 use crate::wire::{LinkError, VERSIONS};
 use tree::Tree;
@@ -236,6 +237,15 @@ fn attend(link: &Link, tree: &Arc<Tree>) -> Result<(), LinkError> {
 
 fn answer(stream: &Arc<Stream>, tree: &Arc<Tree>) -> Result<(), LinkError> {
     let Some(first) = stream.receive()? else { return Ok(()) };
+    // The rules of a filter become large when they are read, so they are for one at a time.
+    let is_scan = first.first() == Some(&SCAN);
+    if is_scan && first.len() > SCAN_MAX {
+        let why = "the filter takes more than 64 KiB, which is more than is listed by".to_owned();
+        let failed = Scanned::Failed(Setback::Refused(why));
+        return stream.send(&encode(&failed)).map(drop);
+    }
+    let _one_at_a_time =
+        is_scan.then(|| tree.scanning.lock().unwrap_or_else(PoisonError::into_inner));
     let reply = match decode::<Request>(&first)? {
         Request::Scan(order) => return scan::list(stream, tree, &order),
         Request::Digest => return fetch::digest(stream, tree),

@@ -68,6 +68,7 @@ impl RemoteTree {
             limits: self.limits,
             entries: 0,
             problems: 0,
+            bytes: 0,
         };
         let peer = self.peer.clone();
         let (cancel, ended) = (request.cancel.clone(), false);
@@ -134,7 +135,12 @@ struct Order {
     limits: Limits,
     entries: u64,
     problems: u32,
+    /// Bytes of messages that the directory took so far which is being listed.
+    bytes: usize,
 }
+
+/// How many bytes of messages one directory may take: names and attributes can be long.
+const DIRECTORY_BYTES: usize = 64 << 20;
 
 impl Order {
     /// Checks one more part of a directory and adds it to `listing`.
@@ -152,7 +158,8 @@ impl Order {
         self.entries += part.entries.len() as u64;
         let told = part.problems.len() + part.litter.len();
         self.problems = self.problems.saturating_add(u32::try_from(told).unwrap_or(u32::MAX));
-        if listing.entries.len() + part.entries.len() > self.limits.directory_entries as usize
+        if self.bytes > DIRECTORY_BYTES
+            || listing.entries.len() + part.entries.len() > self.limits.directory_entries as usize
             || self.entries > self.limits.entries
             || self.problems > self.limits.problems
         {
@@ -194,7 +201,7 @@ impl Order {
 
     /// Notes that a directory has been listed whole; what is in it comes next.
     fn finish(&mut self, listing: &Listing) -> Option<Pending> {
-        self.must_list = false;
+        (self.must_list, self.bytes) = (false, 0);
         let done = self.pending.pop();
         let directories = listing.entries.iter().filter(|entry| entry.kind.is_directory());
         let pending = directories.map(|entry| Pending {
@@ -254,6 +261,7 @@ impl RemoteListings {
             if more && part.entries.is_empty() {
                 return Err(LinkError::Protocol("a part of a listing with nothing in it"));
             }
+            self.order.bytes += message.len();
             self.order.add(&mut listing, part)?;
             if more {
                 continue;

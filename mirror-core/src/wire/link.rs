@@ -405,6 +405,15 @@ impl Shared {
     }
 }
 
+/// Makes sure that a message fits into a frame. What the kernel keeps of one entry does.
+fn fits(message: &[u8]) -> Result<(), LinkError> {
+    if message.len() > MESSAGE_MAX {
+        let why = "the link carries no filter and no entry of more than 1 MiB".to_owned();
+        return Err(LinkError::Refused(why));
+    }
+    Ok(())
+}
+
 /// Appends a message to a frame's body.
 pub(crate) fn put_message(body: &mut Vec<u8>, stream: u32, kind: u8, message: &[u8]) {
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
@@ -514,6 +523,7 @@ impl Link {
     /// Opens a stream with its first message. Waits while too many are open.
     pub(crate) fn open(&self, first: &[u8]) -> Result<Stream, LinkError> {
         let shared = &self.0;
+        fits(first)?;
         let state = lock(&shared.state);
         let (mut state, waited) = shared
             .came
@@ -613,10 +623,7 @@ impl Stream {
     /// Sends a message as soon as there is credit and room for it. False when the other end has
     /// closed the stream.
     pub(crate) fn send(&self, body: &[u8]) -> Result<bool, LinkError> {
-        if body.len() > MESSAGE_MAX {
-            // An xattr list and a symlink of the largest sizes that the kernel has fit.
-            return Err(LinkError::Refused("a single message takes more than 1 MiB".to_owned()));
-        }
+        fits(body)?;
         let cost = body.len() as u64 + MESSAGE_COST;
         let shared = &*self.shared;
         let state = lock(&shared.state);

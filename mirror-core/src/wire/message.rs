@@ -77,6 +77,12 @@ pub(crate) enum Request {
     Apply(ApplyOrder),
 }
 
+/// What an encoded [`Request::Scan`] begins with.
+pub(crate) const SCAN: u8 = 0;
+
+/// The longest [`Request::Scan`] that is taken: what its filter becomes is many times as large.
+pub(crate) const SCAN_MAX: usize = 64 << 10;
+
 /// How to list a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ScanOrder {
