@@ -24,7 +24,7 @@ use mirror_core::{
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
-    /// The tree to copy: a path, or ssh://[user@]host[:port]/path.
+    /// The tree to copy: a path, or ssh://USER@HOST:PORT/PATH; user and port may be left out.
     src: OsString,
     /// The tree that becomes its copy; it is made if it does not exist.
     dst: OsString,

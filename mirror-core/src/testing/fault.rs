@@ -210,7 +210,7 @@ impl FaultFs {
         self
     }
 
-    /// What was made by [`Image::put`] passes for what it is an image of: the same inodes, changed
+    /// What was made by [`Image::put`](super::Image::put) passes for what it is an image of: the same inodes, changed
     /// at the same times.
     #[must_use]
     pub fn presenting(self, identities: Identities) -> FaultFs {
