@@ -1,7 +1,10 @@
-//! What the example programs share: exit codes, the progress bar, how results are told, and the
-//! commands of `keys`.
+//! What the example programs share: where trees are and how they are reached, exit codes, the
+//! progress bar, how results are told, and the commands of `keys`.
 
 pub mod dates;
+#[cfg(feature = "ssh")]
+pub mod host_keys;
 pub mod keys;
 pub mod outcome;
+pub mod place;
 pub mod progress;

@@ -51,6 +51,17 @@ impl From<Outcome> for ExitCode {
     }
 }
 
+/// What went over connections to other machines, on all of them together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wire {
+    /// Bytes that were sent.
+    pub sent: u64,
+    /// Bytes that were received.
+    pub received: u64,
+    /// Bytes of contents that went as they are, before compression.
+    pub literal: u64,
+}
+
 /// The one object that `--json` ends with.
 #[derive(Debug, Serialize)]
 pub struct Summary<'a> {
@@ -68,6 +79,9 @@ pub struct Summary<'a> {
     skipped: u64,
     bytes_copied: u64,
     bytes_matched: u64,
+    bytes_literal: u64,
+    wire_sent: u64,
+    wire_received: u64,
     /// How many paths both sides changed.
     conflicts: usize,
     /// Which ones.
@@ -86,6 +100,7 @@ impl<'a> Summary<'a> {
         outcome: Outcome,
         report: &'a Report,
         error: Option<String>,
+        wire: Wire,
         seconds: f64,
     ) -> Summary<'a> {
         Summary {
@@ -98,6 +113,9 @@ impl<'a> Summary<'a> {
             skipped: report.skipped,
             bytes_copied: report.bytes_copied,
             bytes_matched: report.bytes_matched,
+            bytes_literal: wire.literal,
+            wire_sent: wire.sent,
+            wire_received: wire.received,
             conflicts: report.conflicts.len(),
             conflict_paths: &report.conflicts,
             problems: &report.problems,

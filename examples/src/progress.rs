@@ -1,11 +1,11 @@
 //! A progress bar on a terminal, and nothing anywhere else.
 
 use std::io::IsTerminal;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use indicatif::{ProgressBar, ProgressStyle};
-use mirror_core::{Event, Observer};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use mirror_core::{Event, Observer, Traffic};
 
 /// Shows how a run goes, and says at once what went wrong.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ pub struct Bar {
     entries: AtomicU64,
     expected: AtomicU64,
     told: Mutex<()>,
+    wires: Mutex<Vec<Arc<Traffic>>>,
 }
 
 impl Bar {
@@ -25,7 +26,29 @@ impl Bar {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Bar { bar, entries: AtomicU64::new(0), expected: AtomicU64::new(0), told: Mutex::new(()) }
+        Bar {
+            bar,
+            entries: AtomicU64::new(0),
+            expected: AtomicU64::new(0),
+            told: Mutex::default(),
+            wires: Mutex::default(),
+        }
+    }
+
+    /// Shows as well what goes over a wire, all of them together.
+    pub fn watch(&self, traffic: Option<Arc<Traffic>>) {
+        self.wires.lock().unwrap_or_else(PoisonError::into_inner).extend(traffic);
+    }
+
+    /// What went over all wires so far, and how fast.
+    fn wire(&self) -> String {
+        let wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
+        if wires.is_empty() {
+            return String::new();
+        }
+        let total: u64 = wires.iter().map(|wire| wire.sent() + wire.received()).sum();
+        let rate = total as f64 / self.bar.elapsed().as_secs_f64().max(0.001);
+        format!(", wire {} at {}/s", HumanBytes(total), HumanBytes(rate as u64))
     }
 
     /// Takes the bar away.
@@ -52,7 +75,7 @@ impl Observer for Bar {
                 self.bar.inc(*bytes);
                 if !self.bar.is_hidden() {
                     let expected = self.expected.load(Ordering::Relaxed);
-                    self.bar.set_prefix(format!("{done}/{expected} entries"));
+                    self.bar.set_prefix(format!("{done}/{expected} entries{}", self.wire()));
                 }
             }
             Event::Problem(problem) => self.tell(&problem.to_string()),

@@ -284,6 +284,13 @@ impl Applier<'_> {
             self.stopped.store(true, Ordering::Relaxed);
             return;
         }
+        if let Failure::Source(..) = failure
+            && let Some(lost) = self.job.source.lost()
+        {
+            lock(&self.fatal).get_or_insert(lost);
+            self.stopped.store(true, Ordering::Relaxed);
+            return;
+        }
         self.problem(path, failure.to_string());
         lock(&self.outcomes).skipped += 1;
     }

@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use crate::capacity::Capacity;
 use crate::entry::{Digest, Entry, Identity, Problem, Side};
@@ -81,12 +83,32 @@ pub struct Opened {
     pub content: Box<dyn Content>,
 }
 
+/// Where the contents of files come from.
+pub trait Source: sealed::Sealed + Debug + Send + Sync {
+    /// Opens a regular file.
+    ///
+    /// # Errors
+    /// Those of opening; [`io::ErrorKind::InvalidInput`] when it is no regular file any more.
+    fn open(&self, path: &RelPath, expected: &Identity) -> io::Result<Opened>;
+
+    /// Lets go of a file that a job was to open, whether it has been opened or not. Nobody opens
+    /// it again, so that what was read ahead of it can go.
+    fn done_with(&self, path: &RelPath) {
+        let _ = path;
+    }
+
+    /// Why nothing can be opened any more, if that is so.
+    fn lost(&self) -> Option<Error> {
+        None
+    }
+}
+
 /// What carrying out a plan needs to know.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) side: Side,
-    pub(crate) source: &'a dyn Endpoint,
+    pub(crate) source: &'a dyn Source,
     pub(crate) policy: &'a Policy,
     pub(crate) durability: Durability,
     pub(crate) threads: usize,
@@ -128,8 +150,9 @@ pub struct Outcomes {
 
 /// A tree that can be mirrored from or to.
 ///
-/// Sealed: [`LocalTree`](crate::LocalTree) is what there is; trees behind a link come next.
-pub trait Endpoint: sealed::Sealed + Debug + Send + Sync {
+/// Sealed: [`LocalTree`](crate::LocalTree) and [`RemoteTree`](crate::RemoteTree) are what there
+/// is; a tree without an agent comes next.
+pub trait Endpoint: Source {
     /// The tree itself, if it is on this machine.
     fn as_local(&self) -> Option<&LocalTree> {
         None
@@ -160,11 +183,50 @@ pub trait Endpoint: sealed::Sealed + Debug + Send + Sync {
     /// Those of reading.
     fn digest(&self, path: &RelPath, expected: &Entry) -> io::Result<Option<Digest>>;
 
-    /// Opens a regular file.
+    /// Digests many files as [`digest`](Self::digest) does each, on as many threads. What cannot
+    /// be read has none.
     ///
     /// # Errors
-    /// Those of opening; [`io::ErrorKind::InvalidInput`] when it is no regular file any more.
-    fn open(&self, path: &RelPath, expected: &Identity) -> io::Result<Opened>;
+    /// What makes every further digest impossible.
+    fn digests(
+        &self,
+        wanted: &[(&RelPath, &Entry)],
+        threads: usize,
+        cancel: &Cancel,
+    ) -> Result<Vec<Option<Digest>>, Error> {
+        let next = AtomicUsize::new(0);
+        let digests = Mutex::new(vec![None; wanted.len()]);
+        let work = || {
+            while !cancel.is_cancelled() {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some((path, entry)) = wanted.get(index) else { return };
+                let digest = self.digest(path, entry).ok().flatten();
+                digests.lock().unwrap_or_else(PoisonError::into_inner)[index] = digest;
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..threads.min(wanted.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        cancel.check()?;
+        Ok(digests.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Runs `work`, which carries `job` out on another tree, while what it will open of this one
+    /// is brought ahead of it where that takes time.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    fn serving(
+        &self,
+        job: &Job<'_>,
+        work: &mut dyn FnMut() -> Result<Outcomes, Error>,
+    ) -> Result<Outcomes, Error> {
+        let _ = job;
+        work()
+    }
 
     /// What its file system has left.
     ///

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::guard::Refused;
 use crate::path::{RelPath, escape};
+use crate::wire::LinkError;
 
 /// Why a run stopped. Whatever had been replaced until then stays replaced, whatever had not is
 /// as it was; running again goes on from there.
@@ -87,9 +88,28 @@ pub enum Error {
         /// What is wrong with it. The rule's own text is not repeated.
         why: String,
     },
+    /// A tree behind a link cannot be reached, or not any more.
+    #[error("{peer}: {source}")]
+    Link {
+        /// The other end, as the caller named it.
+        peer: String,
+        /// What happened.
+        source: LinkError,
+    },
     /// The caller's cancel token was raised.
     #[error("cancelled; entries done so far are whole, and the next run goes on from there")]
     Cancelled,
+}
+
+impl Error {
+    /// Whether trying again later can help without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Error::Link { source, .. } => source.is_transient(),
+            Error::Refused(Refused::Busy { .. }) => true,
+            _ => false,
+        }
+    }
 }
 
 fn filter_place(file: Option<&std::path::Path>, line: usize) -> String {

@@ -39,6 +39,7 @@
 //!
 //! Not here: scheduling, logging set-up, reading `$HOME` or the environment, prompts.
 
+mod agent;
 mod apply;
 mod capacity;
 mod delta;
@@ -61,6 +62,7 @@ mod progress;
 mod read;
 mod reconcile;
 mod remember;
+mod remote;
 mod root;
 mod scan;
 mod spool;
@@ -68,11 +70,16 @@ mod staged;
 mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod transport;
 mod verify;
+mod wire;
 
+pub use agent::{AgentConfig, Limits, serve};
 pub use capacity::{Capacity, Need};
 pub use delta::{Chunk, ChunkSize, Chunker};
-pub use endpoint::{Content, Durability, Endpoint, Job, Opened, Outcome, Outcomes, ScanRequest};
+pub use endpoint::{
+    Content, Durability, Endpoint, Job, Opened, Outcome, Outcomes, ScanRequest, Source,
+};
 pub use entry::{Bytes, Digest, Entry, Identity, Kind, Meta, Problem, Side, Timestamp, Xattrs};
 pub use error::Error;
 pub use filter::{Filter, FilterBuilder, Verdict};
@@ -89,4 +96,12 @@ pub use policy::{
 };
 pub use progress::{Cancel, Event, Observer, Phase};
 pub use reconcile::reconcile;
+pub use remote::{RemoteOptions, RemoteTree};
+pub use transport::{
+    AGENT_COMMAND, Destination, Ending, LastWords, Traffic, Transport, child, memory_pair,
+    memory_pair_in_pieces, ssh_program,
+};
+#[cfg(feature = "ssh")]
+pub use transport::{BadPin, HostKeyCheck, HostKeys, Login, Pin, Secret, SshOptions, ssh};
 pub use verify::{BadLevel, Difference, Independent, Level, verify_independently};
+pub use wire::{LinkError, Patience, Standing};

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use crate::apply;
 use crate::capacity::Capacity;
 use crate::endpoint::sealed::Sealed;
-use crate::endpoint::{Content, Endpoint, Job, Opened, Outcomes, ScanRequest};
+use crate::endpoint::{Content, Endpoint, Job, Opened, Outcomes, ScanRequest, Source};
 use crate::entry::{Bytes, Digest, Entry, Identity, Kind};
 use crate::error::Error;
 use crate::fs::{Fs, Opening, RealFs, Status};
@@ -67,6 +67,17 @@ impl LocalTree {
         Ok(LocalTree { fs, path: path.to_path_buf(), root })
     }
 
+    /// The tree below a root that is held already.
+    pub(crate) fn of_root(root: Root) -> LocalTree {
+        let (fs, path) = (root.fs.clone(), root.path().to_path_buf());
+        LocalTree { fs, path, root: OnceLock::from(root) }
+    }
+
+    /// The held root, if the tree exists.
+    pub(crate) fn root(&self) -> Option<&Root> {
+        self.root.get()
+    }
+
     /// Where the tree is.
     pub fn path(&self) -> &Path {
         self.root.get().map_or(&self.path, Root::path)
@@ -100,6 +111,28 @@ impl LocalTree {
             Some(root) => Ok((root.clone(), Vec::new())),
             None => Root::nearest(self.fs.clone(), &self.path),
         }
+    }
+}
+
+impl Source for LocalTree {
+    fn open(&self, path: &RelPath, expected: &Identity) -> io::Result<Opened> {
+        let root = self.root.get().ok_or(Errno::NOENT)?;
+        let fs = root.fs.clone();
+        let file = fs.open_beneath(root.descriptor(), path.as_bytes(), Opening::Read, false)?;
+        let status = quiet_status(&*fs, file.as_fd())?;
+        if status.file_type != FileType::RegularFile {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is no regular file any more",
+            ));
+        }
+        let mut entry = scan::entry_of(path.name(), &status, scan::stamping_clock())?;
+        if entry.identity != *expected {
+            let all = rustix::process::geteuid().is_root();
+            entry.meta.xattrs = scan::xattrs(&*fs, file.as_fd(), all)?;
+        }
+        let identity = entry.identity;
+        Ok(Opened { entry, content: Box::new(OpenFile { fs, file, identity, size: status.size }) })
     }
 }
 
@@ -138,7 +171,7 @@ impl Endpoint for LocalTree {
             }
             None => (user.as_raw(), group.as_raw()),
         };
-        Ok(Capabilities { privileged: user.is_root(), groups, root_owner })
+        Ok(Capabilities { privileged: user.is_root(), groups, root_owner, hosted: false })
     }
 
     fn scan(&self, request: &ScanRequest<'_>) -> Result<Box<dyn Listings + Send>, Error> {
@@ -170,26 +203,6 @@ impl Endpoint for LocalTree {
         }
         let whole = offset == size && opened.content.is_unchanged()?;
         Ok(whole.then(|| Digest(*hasher.finalize().as_bytes())))
-    }
-
-    fn open(&self, path: &RelPath, expected: &Identity) -> io::Result<Opened> {
-        let root = self.root.get().ok_or(Errno::NOENT)?;
-        let fs = root.fs.clone();
-        let file = fs.open_beneath(root.descriptor(), path.as_bytes(), Opening::Read, false)?;
-        let status = quiet_status(&*fs, file.as_fd())?;
-        if status.file_type != FileType::RegularFile {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "it is no regular file any more",
-            ));
-        }
-        let mut entry = scan::entry_of(path.name(), &status, scan::stamping_clock())?;
-        if entry.identity != *expected {
-            let all = rustix::process::geteuid().is_root();
-            entry.meta.xattrs = scan::xattrs(&*fs, file.as_fd(), all)?;
-        }
-        let identity = entry.identity;
-        Ok(Opened { entry, content: Box::new(OpenFile { fs, file, identity, size: status.size }) })
     }
 
     fn capacity(&self) -> Result<Capacity, Error> {

@@ -151,14 +151,18 @@ impl<'a> Mirror<'a> {
     /// # Errors
     /// A root that cannot be walked, trees that overlap, a state folder that cannot be used, or
     /// cancelling. What concerns single paths is in the plan's problems.
-    pub fn plan(self) -> Result<Planned<'a>, Error> {
+    pub fn plan(mut self) -> Result<Planned<'a>, Error> {
         self.refuse_overlap()?;
+        let capabilities =
+            Pair { a: self.trees.a.capabilities()?, b: self.trees.b.capabilities()? };
+        self.policy = self.policy.within(&capabilities.b);
+        if self.policy.direction == Direction::Both {
+            self.policy = self.policy.within(&capabilities.a);
+        }
         let mut remembered = Remembered::default();
         if let Some(folder) = self.state.clone() {
             remembered = self.recall(&folder)?;
         }
-        let capabilities =
-            Pair { a: self.trees.a.capabilities()?, b: self.trees.b.capabilities()? };
         let mut rules = Rules::new(
             &self.policy,
             &self.filter,
@@ -495,7 +499,9 @@ impl Approved<'_> {
                 observer,
                 cancel: &mirror.cancel,
             };
-            let mut done = mirror.trees.on(side).carry_out(&job)?;
+            let target = mirror.trees.on(side);
+            let source = mirror.trees.on(side.other());
+            let mut done = source.serving(&job, &mut || target.carry_out(&job))?;
             report.counts.add(&done.counts);
             report.skipped += done.skipped;
             report.bytes_copied += done.bytes_copied;

@@ -246,7 +246,7 @@ impl Op {
 
     /// The step that has to be done before this one, where it links names to a file that another
     /// step brings to its content.
-    fn after_mut(&mut self) -> Option<&mut u32> {
+    pub(crate) fn after_mut(&mut self) -> Option<&mut u32> {
         match self {
             Op::Link { after, .. } | Op::ReplaceDirectory { after, .. } => after.as_mut(),
             _ => None,
@@ -498,6 +498,12 @@ impl Plan {
         }
     }
 
+    /// An empty plan of which every stage keeps at most `limit` bytes in memory.
+    pub(crate) fn with_limit(folder: Option<Folder>, limit: usize) -> Plan {
+        let stages = std::array::from_fn(|_| Spool::with_limit(folder.clone(), limit));
+        Plan { stages, ..Plan::new(None) }
+    }
+
     /// A number for a step that is added later.
     pub(crate) fn reserve(&mut self) -> u32 {
         self.next_id += 1;
@@ -698,7 +704,7 @@ fn unread(error: &serde_json::Error) -> String {
 }
 
 /// Refuses what no plan of ours holds: above all, changes to the root itself or to reserved names.
-fn check(op: &Op) -> Result<(), &'static str> {
+pub(crate) fn check(op: &Op) -> Result<(), &'static str> {
     use crate::path::{HISTORY_DIRECTORY, TEMPORARY_PREFIX};
     let temporary = |path: &RelPath| {
         let mut names = path.as_bytes().split(|&byte| byte == b'/');

@@ -131,6 +131,17 @@ impl Policy {
         Policy { direction: Direction::Both, ..Policy::mirror() }
     }
 
+    /// This policy as far as a target lets it.
+    #[must_use]
+    pub(crate) fn within(&self, target: &Capabilities) -> Policy {
+        let mut policy = self.clone();
+        if target.hosted {
+            policy.fidelity = Fidelity::Hosted;
+            policy.ownership = Ownership::TargetRoot;
+        }
+        policy
+    }
+
     /// Digest of all that makes a remembered base mean something else. How contents are compared
     /// and what is deleted do not.
     pub(crate) fn fingerprint(&self) -> Digest {
@@ -148,12 +159,15 @@ pub struct Capabilities {
     pub groups: Vec<u32>,
     /// Who owns the root: user and group.
     pub root_owner: (u32, u32),
+    /// Whether it takes nothing but hosted fidelity, whatever a policy asks for.
+    #[serde(default)]
+    pub hosted: bool,
 }
 
 impl Capabilities {
     /// A host that can do everything; what trees in memory have.
     pub fn all() -> Capabilities {
-        Capabilities { privileged: true, groups: Vec::new(), root_owner: (0, 0) }
+        Capabilities { privileged: true, groups: Vec::new(), root_owner: (0, 0), hosted: false }
     }
 }
 

@@ -1,7 +1,5 @@
 //! Reading files where only their contents tell whether they are equal.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::endpoint::Endpoint;
@@ -29,33 +27,42 @@ pub(crate) struct ContentReader<'a> {
 impl ContentReader<'_> {
     /// The digests of both files of each doubt. A file that changes or cannot be read has none.
     pub(crate) fn read(&self, doubts: &[Doubt]) -> Result<Vec<Reading>, Error> {
-        let next = AtomicUsize::new(0);
-        let readings = Mutex::new(vec![[None, None]; doubts.len()]);
-        let work = || {
-            while !self.cancel.is_cancelled() {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(doubt) = doubts.get(index) else {
-                    return;
-                };
-                let a = self.digest(Side::A, &doubt.paths[0], &doubt.entries[0]);
-                // What A does not have B need not be read for.
-                let b = a.and_then(|_| self.digest(Side::B, &doubt.paths[1], &doubt.entries[1]));
-                readings.lock().unwrap_or_else(PoisonError::into_inner)[index] = [a, b];
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 1..self.threads.min(doubts.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        self.cancel.check()?;
-        Ok(readings.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let all: Vec<usize> = (0..doubts.len()).collect();
+        if self.trees.a.as_local().is_none() || self.trees.b.as_local().is_none() {
+            // Machines that work at the same time.
+            let [a, b] = thread::scope(|scope| {
+                let a = scope.spawn(|| self.read_on(Side::A, doubts, &all));
+                let b = self.read_on(Side::B, doubts, &all);
+                [a.join().unwrap_or(Err(Error::Cancelled)), b]
+            });
+            return Ok(a?.into_iter().zip(b?).map(|(a, b)| [a, b]).collect());
+        }
+        let mut readings: Vec<Reading> =
+            self.read_on(Side::A, doubts, &all)?.into_iter().map(|a| [a, None]).collect();
+        // What A does not have B need not be read for.
+        let found: Vec<usize> = all.into_iter().filter(|&at| readings[at][0].is_some()).collect();
+        let b = self.read_on(Side::B, doubts, &found)?;
+        for (at, digest) in found.into_iter().zip(b) {
+            readings[at][1] = digest;
+        }
+        Ok(readings)
     }
 
-    fn digest(&self, side: Side, path: &RelPath, entry: &Entry) -> Option<Digest> {
-        let known = entry.digest;
-        known.or_else(|| self.trees.on(side).digest(path, entry).ok().flatten())
+    /// The digests of one side's files of those doubts that `at` names.
+    fn read_on(
+        &self,
+        side: Side,
+        doubts: &[Doubt],
+        at: &[usize],
+    ) -> Result<Vec<Option<Digest>>, Error> {
+        let of =
+            |&at: &usize| (&doubts[at].paths[side as usize], &doubts[at].entries[side as usize]);
+        let unknown: Vec<(&RelPath, &Entry)> =
+            at.iter().map(of).filter(|(_, entry)| entry.digest.is_none()).collect();
+        let tree = self.trees.on(side);
+        let mut read = tree.digests(&unknown, self.threads, self.cancel)?.into_iter();
+        let known = |at: &usize| of(at).1.digest;
+        Ok(at.iter().map(|at| known(at).or_else(|| read.next().flatten())).collect())
     }
 
     /// Settles every doubt among `items`.

@@ -60,6 +60,25 @@ impl Root {
         Root::hold(fs, place.held.as_fd()).map_err(failed)
     }
 
+    /// Holds the directory at `path` below this root as a root of its own.
+    pub(crate) fn below(&self, path: &RelPath) -> io::Result<Root> {
+        Root::hold(self.fs.clone(), self.directory(path)?.as_fd())
+    }
+
+    /// [`below`](Self::below), made with what is missing above it.
+    pub(crate) fn make_below(&self, path: &RelPath) -> io::Result<Root> {
+        let mut held = self.directory(&RelPath::root())?;
+        for name in path.as_bytes().split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            held = match self.fs.open_at(held.as_fd(), name, Opening::Directory) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    make_directory(&*self.fs, held.as_fd(), name)?
+                }
+                result => result?,
+            };
+        }
+        Root::hold(self.fs.clone(), held.as_fd())
+    }
+
     fn hold(fs: Arc<dyn Fs>, handle: BorrowedFd<'_>) -> io::Result<Root> {
         let descriptor = fs.open_at(handle, b".", Opening::Directory)?;
         let path = path_of(descriptor.as_fd())?;

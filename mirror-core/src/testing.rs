@@ -27,6 +27,7 @@ mod fault;
 mod image;
 mod recording;
 
+pub use crate::wire::fuzz::{Attack, agent_hears, attack, caller_hears, decode_anything};
 pub use fault::{Call, CallKind, Fault, FaultFs};
 pub use image::{Identities, Image};
 pub use recording::{Crash, Recording, Survival};

@@ -1,17 +1,20 @@
 //! `mirror SRC DST`: makes one tree equal to another.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
-use examples::outcome::{Outcome, Summary, bytes};
+use examples::outcome::{Outcome, Summary, Wire, bytes};
+use examples::place::{Place, Reach, Tree};
 use examples::progress::Bar;
 use mirror_core::{
     Compare, Counts, DeleteLimit, Difference, Durability, Error, Extraneous, Filter, Guards, Level,
-    LocalTree, Mirror, Plan, Policy, Problem, Report, write_json_line,
+    Mirror, Plan, Policy, Problem, Report, write_json_line,
 };
 
 /// Makes DST equal to SRC: what is in SRC is copied into DST, and what only DST has is deleted.
@@ -21,10 +24,10 @@ use mirror_core::{
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
-    /// The tree to copy.
-    src: PathBuf,
+    /// The tree to copy: a path, or ssh://USER@HOST:PORT/PATH; user and port may be left out.
+    src: OsString,
     /// The tree that becomes its copy; it is made if it does not exist.
-    dst: PathBuf,
+    dst: OsString,
 
     /// Show what would be done; write nothing.
     #[arg(long, conflicts_with = "apply_plan")]
@@ -73,6 +76,9 @@ struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
 
+    #[command(flatten)]
+    reach: Reach,
+
     /// Print one JSON object when done, or with `--plan` the plan as JSON lines.
     #[arg(long)]
     json: bool,
@@ -117,23 +123,29 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
+    let place = |text: &OsString| match Place::parse(text) {
+        Ok(place) => place,
+        Err(why) => Arguments::command().error(ErrorKind::ValueValidation, why).exit(),
+    };
+    let places = [place(&arguments.src), place(&arguments.dst)];
     #[expect(clippy::disallowed_methods, reason = "a program may look at the clock")]
     let started = Instant::now();
     let bar = Bar::new(arguments.quiet || arguments.json);
-    let ended = run(&arguments, &matches, &bar);
+    let mut wire = Wire::default();
+    let ended = run(&arguments, &places, &matches, &bar, &mut wire);
     bar.finish();
     let seconds = started.elapsed().as_secs_f64();
     let told = match ended {
         Ok(Ended::Planned(outcome, printed)) => printed.map(|()| outcome),
         Ok(Ended::Applied(report)) => {
             let outcome = Outcome::of_report(&report);
-            tell(&arguments, outcome, *report, None, seconds).map(|()| outcome)
+            tell(&arguments, outcome, *report, None, wire, seconds).map(|()| outcome)
         }
         Err(error) => {
             let outcome = Outcome::of_error(&error);
             eprintln!("mirror: {error}");
             let sentence = Some(error.to_string());
-            tell(&arguments, outcome, Report::default(), sentence, seconds).map(|()| outcome)
+            tell(&arguments, outcome, Report::default(), sentence, wire, seconds).map(|()| outcome)
         }
     };
     match told {
@@ -155,10 +167,36 @@ enum Ended {
 }
 
 /// Carries out what was asked for.
-fn run(arguments: &Arguments, matches: &ArgMatches, bar: &Bar) -> Result<Ended, Error> {
+fn run(
+    arguments: &Arguments,
+    places: &[Place; 2],
+    matches: &ArgMatches,
+    bar: &Bar,
+    wire: &mut Wire,
+) -> Result<Ended, Error> {
     let filter = filter(arguments, matches)?;
-    let source = LocalTree::open(&arguments.src)?;
-    let target = LocalTree::open_or_create(&arguments.dst)?;
+    let source = arguments.reach.source(&places[0])?;
+    let target = arguments.reach.target(&places[1])?;
+    let ended = mirror(arguments, filter, [&source, &target], bar);
+    for tree in [&source, &target] {
+        if let Some(traffic) = tree.traffic() {
+            wire.sent += traffic.sent();
+            wire.received += traffic.received();
+        }
+        wire.literal += tree.bytes_literal();
+    }
+    ended
+}
+
+fn mirror(
+    arguments: &Arguments,
+    filter: Filter,
+    [source, target]: [&Tree; 2],
+    bar: &Bar,
+) -> Result<Ended, Error> {
+    for tree in [source, target] {
+        bar.watch(tree.traffic());
+    }
     let mut policy = match arguments.fidelity {
         Fidelity::Archive => Policy::mirror(),
         Fidelity::Hosted => Policy::hosted(),
@@ -170,7 +208,10 @@ fn run(arguments: &Arguments, matches: &ArgMatches, bar: &Bar) -> Result<Ended, 
         policy.extraneous = Extraneous::Keep;
     }
     policy.one_file_system = arguments.one_file_system;
-    let mut mirror = Mirror::new(&source, &target).policy(policy).filter(filter).observer(bar);
+    let mut mirror = Mirror::new(source.endpoint(), target.endpoint())
+        .policy(policy)
+        .filter(filter)
+        .observer(bar);
     mirror = mirror.durability(match arguments.durability {
         Sureness::None => Durability::None,
         Sureness::Batch => Durability::Batch,
@@ -293,17 +334,22 @@ fn tell(
     outcome: Outcome,
     report: Report,
     error: Option<String>,
+    wire: Wire,
     seconds: f64,
 ) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if arguments.json {
-        return write_json_line(&mut out, &Summary::new(outcome, &report, error, seconds));
+        return write_json_line(&mut out, &Summary::new(outcome, &report, error, wire, seconds));
     }
     if arguments.quiet || error.is_some() {
         return Ok(());
     }
     let what = sentence(&report.counts, report.bytes_copied);
-    writeln!(out, "{what}; {} unchanged, {seconds:.2} s", report.unchanged)?;
+    write!(out, "{what}; {} unchanged, {seconds:.2} s", report.unchanged)?;
+    if wire != Wire::default() {
+        write!(out, ", {} sent and {} received", bytes(wire.sent), bytes(wire.received))?;
+    }
+    writeln!(out)?;
     for note in &report.notes {
         writeln!(out, "note: {note}")?;
     }

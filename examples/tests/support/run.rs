@@ -50,6 +50,15 @@ impl Mirror {
         options.into_iter().fold(self, Self::arg)
     }
 
+    /// Gives an option another value than it was given before.
+    pub(crate) fn instead(mut self, option: &str, value: impl AsRef<OsStr>) -> Self {
+        match self.options.iter().position(|word| word == option) {
+            Some(at) => self.options[at + 1] = value.as_ref().to_owned(),
+            None => self = self.arg(option).arg(value),
+        }
+        self
+    }
+
     pub(crate) fn from(mut self, src: impl Into<PathBuf>) -> Self {
         self.src = src.into();
         self

@@ -213,6 +213,7 @@ impl Applier<'_> {
                 Ok(dir) => dir.as_fd(),
                 Err(failure) => {
                     self.failed(path, failure);
+                    self.job.source.done_with(path);
                     continue;
                 }
             };
@@ -225,6 +226,7 @@ impl Applier<'_> {
             {
                 staged = self.stage(dir, &wanted, buffer);
             }
+            self.job.source.done_with(path);
             let staged = match staged {
                 Ok(staged) => staged,
                 Err(failure) => {

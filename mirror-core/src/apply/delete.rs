@@ -140,6 +140,7 @@ impl Applier<'_> {
             self.wrote_in(dir);
             Ok(Some(status))
         });
+        self.job.source.done_with(path);
         match replaced {
             Ok(Some(status)) => {
                 let as_wanted = staged.as_ref().is_none_or(|staged| staged.as_wanted);

@@ -257,7 +257,9 @@ impl Applier<'_> {
         let sync = self.job.durability != Durability::None;
         let kind = &Kind::File { size: 0 };
         let wanted = Wanted { path, kind, meta: &meta, source: &any, sync };
-        let staged = self.stage(dir, &wanted, &mut Vec::new())?;
+        let staged = self.stage(dir, &wanted, &mut Vec::new());
+        self.job.source.done_with(path);
+        let staged = staged?;
         super::lock(&self.outcomes).bytes_copied += staged.bytes;
         Ok(staged)
     }

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::image::Identities;
 use super::recording::{Change, Recorder, Recording};
+use crate::agent::AgentConfig;
 use crate::entry::Timestamp;
 use crate::error::Error;
 use crate::fs::{Fs, Opening, RealFs, Renaming, Room, Status};
@@ -225,7 +226,7 @@ impl FaultFs {
         self
     }
 
-    /// What was made by [`Image::put`] passes for what it is an image of: the same inodes, changed
+    /// What was made by [`Image::put`](super::Image::put) passes for what it is an image of: the same inodes, changed
     /// at the same times.
     #[must_use]
     pub fn presenting(self, identities: Identities) -> FaultFs {
@@ -281,6 +282,12 @@ impl FaultFs {
     /// Those of [`LocalTree::open_or_create`].
     pub fn tree(&self, path: impl AsRef<Path>) -> Result<LocalTree, Error> {
         LocalTree::open_or_create_on(Arc::new(self.clone()), path.as_ref())
+    }
+
+    /// An agent that serves `root`, reached by this disk's calls.
+    #[must_use]
+    pub fn agent(&self, root: impl AsRef<Path>) -> AgentConfig {
+        AgentConfig::new(root).reaching_by(Arc::new(self.clone()))
     }
 
     /// `mirror`, with its state folder reached by this disk's calls.

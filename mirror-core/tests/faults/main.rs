@@ -8,6 +8,7 @@ mod crash;
 mod each_call;
 mod ground;
 mod race;
+mod remote;
 mod scenario;
 #[path = "../../../examples/tests/support/tree.rs"]
 #[allow(dead_code, reason = "shared with the tests of the programs")]

@@ -1,0 +1,424 @@
+//! The calling end of a link: a tree behind an agent.
+
+mod apply;
+mod scan;
+mod transfer;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use std::os::unix::ffi::OsStrExt;
+
+use crate::agent::{Limits, common_version};
+use crate::capacity::Capacity;
+use crate::endpoint::sealed::Sealed;
+use crate::endpoint::{Endpoint, Job, Opened, Outcomes, ScanRequest, Source};
+use crate::entry::{Bytes, Digest, Entry, Identity};
+use crate::error::Error;
+use crate::guard::Refused;
+use crate::listing::Listings;
+use crate::manifest::RootId;
+use crate::path::RelPath;
+use crate::policy::Capabilities;
+use crate::progress::Cancel;
+use crate::transport::{LastWords, Traffic, Transport};
+use crate::wire::link::{Link, Patience, Role, Stream};
+use crate::wire::message::{
+    Answer, Digests, Enter, Hello, Request, Setback, Standing, Wanted, Welcome, decode, encode,
+};
+use crate::wire::{LinkError, VERSIONS, valid};
+use transfer::Transfer;
+
+/// How a tree behind an agent is entered.
+#[derive(Debug, Clone, Default)]
+pub struct RemoteOptions {
+    path: Bytes,
+    may_be_missing: bool,
+    standing: Standing,
+    patience: Patience,
+    limits: Limits,
+}
+
+impl RemoteOptions {
+    /// Which tree: an absolute path on the agent's host. Without one it is the agent's own root.
+    #[must_use]
+    pub fn path(mut self, path: impl AsRef<Path>) -> RemoteOptions {
+        self.path = Bytes(path.as_ref().as_os_str().as_bytes().into());
+        self
+    }
+
+    /// Whether the tree may be missing, to be made when something is written: right for a target,
+    /// and never for a source.
+    #[must_use]
+    pub fn may_be_missing(mut self, may_be_missing: bool) -> RemoteOptions {
+        self.may_be_missing = may_be_missing;
+        self
+    }
+
+    /// What to tell the agent about the site.
+    #[must_use]
+    pub fn standing(mut self, standing: Standing) -> RemoteOptions {
+        self.standing = standing;
+        self
+    }
+
+    /// How long to wait for the agent.
+    #[must_use]
+    pub fn patience(mut self, patience: Patience) -> RemoteOptions {
+        self.patience = patience;
+        self
+    }
+
+    /// How much the agent may tell.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> RemoteOptions {
+        self.limits = limits;
+        self
+    }
+}
+
+/// A tree behind an agent, over any connection to it.
+///
+/// ```
+/// use mirror_core::{
+///     AgentConfig, Guards, LocalTree, Mirror, RemoteOptions, RemoteTree, memory_pair, serve,
+/// };
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let (site, copy) = (folder.path().join("site"), folder.path().join("copy"));
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::create_dir(&copy)?;
+/// # std::fs::write(site.join("index.html"), "hello")?;
+/// let (ours, theirs) = memory_pair()?;
+/// let config = AgentConfig::new(&copy);
+/// let agent = std::thread::spawn(move || serve(theirs, &config));
+///
+/// let source = LocalTree::open(&site)?;
+/// let target = RemoteTree::connect(ours, "the mirror", &RemoteOptions::default())?;
+/// let report = Mirror::new(&source, &target).plan()?.approve(&Guards::default())?.apply()?;
+/// assert!(report.is_clean());
+/// assert_eq!(std::fs::read_to_string(copy.join("index.html"))?, "hello");
+/// drop(target);
+/// agent.join().expect("an agent never panics")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct RemoteTree {
+    link: Link,
+    /// What the other end is called in messages, and what tells it from other hosts.
+    peer: String,
+    root: Mutex<RootId>,
+    capabilities: Capabilities,
+    standing: Standing,
+    read_only: bool,
+    limits: Limits,
+    patience: Patience,
+    transfer: Mutex<Option<Arc<Transfer>>>,
+    literal: Arc<AtomicU64>,
+}
+
+impl fmt::Debug for RemoteTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteTree").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+impl RemoteTree {
+    /// Greets the agent at the other end and enters a tree. `peer` is what messages call that end;
+    /// a remembered base belongs to it.
+    ///
+    /// # Errors
+    /// [`Error::Link`]: something else than an agent answered, it speaks another version, it
+    /// refuses, or the connection failed.
+    pub fn connect(
+        transport: Transport,
+        peer: impl Into<String>,
+        options: &RemoteOptions,
+    ) -> Result<RemoteTree, Error> {
+        let peer = peer.into();
+        let link = match Link::start(transport, Role::Caller, options.patience) {
+            Ok(link) => link,
+            Err(source) => return Err(Error::Link { peer, source }),
+        };
+        let (root, capabilities, read_only, standing) = match enter(&link, options) {
+            Ok(entered) => entered,
+            Err(error) => {
+                let source = explained(error, &link.last_words());
+                link.fail(source.clone());
+                return Err(Error::Link { peer, source });
+            }
+        };
+        Ok(RemoteTree {
+            link,
+            peer,
+            root: Mutex::new(root),
+            capabilities,
+            standing,
+            read_only,
+            limits: options.limits,
+            patience: options.patience,
+            transfer: Mutex::new(None),
+            literal: Arc::default(),
+        })
+    }
+
+    /// What went over the connection so far.
+    pub fn traffic(&self) -> Arc<Traffic> {
+        self.link.traffic().clone()
+    }
+
+    /// Bytes of file contents that went over the connection as they are, before compression.
+    pub fn bytes_literal(&self) -> u64 {
+        self.literal.load(Ordering::Relaxed)
+    }
+
+    /// What the agent says of its site.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Whether the agent lets nothing be changed.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    #[cfg(test)]
+    pub(crate) fn link_failure(&self) -> Option<LinkError> {
+        self.link.failure()
+    }
+
+    fn failed(&self, source: LinkError) -> Error {
+        Error::Link { peer: self.peer.clone(), source }
+    }
+
+    fn open_stream(&self, request: &Request) -> Result<Stream, LinkError> {
+        self.link.open(&encode(request))
+    }
+
+    fn ask(&self, request: &Request) -> Result<Answer, Error> {
+        let asked = || {
+            let stream = self.open_stream(request)?;
+            match stream.receive()? {
+                Some(answer) => decode(&answer).inspect_err(|_| {
+                    stream.accuse("an answer that does not say anything known");
+                }),
+                None => Err(stream.accuse("a question was not answered")),
+            }
+        };
+        match asked().map_err(|error| self.failed(error))? {
+            Answer::Failed(setback) => Err(self.set_back(setback)),
+            answer => Ok(answer),
+        }
+    }
+
+    /// What the agent met, as an error of ours.
+    fn set_back(&self, setback: Setback) -> Error {
+        let root = || {
+            let root = self.root.lock().unwrap_or_else(PoisonError::into_inner);
+            let path = std::ffi::OsStr::from_bytes(&root.path.0);
+            Path::new(&format!("{}:", self.peer)).join(path)
+        };
+        match setback {
+            Setback::Busy => Refused::Busy { what: "the target" }.into(),
+            Setback::ReadOnlyMount => Error::ReadOnlyTarget { path: root() },
+            Setback::Target { path, trouble } => {
+                Error::Target { path, source: valid::trouble(&trouble) }
+            }
+            Setback::Root(trouble) => {
+                Error::OpenRoot { path: root(), source: valid::trouble(&trouble) }
+            }
+            Setback::Cancelled => Error::Cancelled,
+            Setback::Refused(why) => self.failed(LinkError::Refused(valid::text(&why))),
+        }
+    }
+}
+
+impl Drop for RemoteTree {
+    fn drop(&mut self) {
+        self.link.leave();
+        self.link.part();
+    }
+}
+
+type Entered = (RootId, Capabilities, bool, Standing);
+
+/// Greets the agent, in one flight with the wish to enter.
+fn enter(link: &Link, options: &RemoteOptions) -> Result<Entered, LinkError> {
+    let stream = link.greeting();
+    let program = concat!("mirror ", env!("CARGO_PKG_VERSION")).to_owned();
+    stream.send(&encode(&Hello { versions: VERSIONS, program }))?;
+    stream.send(&encode(&Enter {
+        path: options.path.clone(),
+        may_be_missing: options.may_be_missing,
+        standing: options.standing.clone(),
+    }))?;
+    let hello: Hello = decode(&stream.receive()?.ok_or(LinkError::Ended)?)?;
+    common_version(hello.versions)?;
+    match decode(&stream.receive()?.ok_or(LinkError::Ended)?)? {
+        Welcome::Refused(why) => Err(LinkError::Refused(valid::text(&why))),
+        Welcome::Entered { root, mut capabilities, read_only, standing } => {
+            if root.inode == 0 && !options.may_be_missing {
+                return Err(LinkError::Protocol("a tree that must exist does not"));
+            }
+            if root.path.0.len() > 4096 || capabilities.groups.len() > 65_536 {
+                return Err(LinkError::Protocol("a root or groups that no host has"));
+            }
+            capabilities.groups.sort_unstable();
+            Ok((root, capabilities, read_only, standing))
+        }
+    }
+}
+
+/// Says why there was no greeting, as far as the way in which the other program ended tells.
+fn explained(error: LinkError, last_words: &LastWords) -> LinkError {
+    let said = String::from_utf8_lossy(&last_words.said);
+    let said = said.trim();
+    let quoted = match said.lines().last() {
+        Some(line) => format!(", saying \"{}\"", valid::text(line)),
+        None => String::new(),
+    };
+    let only_sftp = |text: &str| text.to_ascii_lowercase().contains("sftp connections only");
+    match &error {
+        LinkError::NotAnAgent(line) if only_sftp(line) => LinkError::SftpOnly,
+        LinkError::Ended | LinkError::Io(_) if only_sftp(said) => LinkError::SftpOnly,
+        LinkError::Ended | LinkError::Io(_) => match last_words.status {
+            Some(127) => LinkError::NoAgent(quoted),
+            Some(status) => LinkError::Exited(format!(" with status {status}{quoted}")),
+            None if !said.is_empty() => LinkError::Exited(quoted),
+            None => error,
+        },
+        _ => error,
+    }
+}
+
+impl Sealed for RemoteTree {}
+
+impl Source for RemoteTree {
+    fn open(&self, path: &RelPath, expected: &Identity) -> io::Result<Opened> {
+        let transfer = self.transfer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match transfer {
+            Some(transfer) => transfer.open(path, expected),
+            None => self.open_alone(path, expected),
+        }
+    }
+
+    fn done_with(&self, path: &RelPath) {
+        let transfer = self.transfer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(transfer) = transfer {
+            transfer.done_with(path);
+        }
+    }
+
+    fn lost(&self) -> Option<Error> {
+        self.link.failure().map(|error| self.failed(error))
+    }
+}
+
+impl Endpoint for RemoteTree {
+    fn id(&self) -> Result<RootId, Error> {
+        let root = self.root.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Paths of different hosts are different paths.
+        let path = [self.peer.as_bytes(), b":", &root.path.0].concat();
+        Ok(RootId { path: Bytes(path.into()), ..root })
+    }
+
+    fn capabilities(&self) -> Result<Capabilities, Error> {
+        Ok(self.capabilities.clone())
+    }
+
+    fn scan(&self, request: &ScanRequest<'_>) -> Result<Box<dyn Listings + Send>, Error> {
+        self.list(request)
+    }
+
+    fn digest(&self, path: &RelPath, expected: &Entry) -> io::Result<Option<Digest>> {
+        let digests = self.digests(&[(path, expected)], 1, &Cancel::default());
+        digests.map(|digests| digests.first().copied().flatten()).map_err(io::Error::other)
+    }
+
+    fn digests(
+        &self,
+        wanted: &[(&RelPath, &Entry)],
+        _: usize,
+        cancel: &Cancel,
+    ) -> Result<Vec<Option<Digest>>, Error> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let digested = || -> Result<Vec<Option<Digest>>, LinkError> {
+            let stream = self.open_stream(&Request::Digest)?;
+            std::thread::scope(|scope| {
+                let stream = &stream;
+                // What is asked for and what is answered overtake one another.
+                let asking = scope.spawn(move || {
+                    for (path, entry) in wanted {
+                        let wanted = Wanted::File {
+                            path: (*path).clone(),
+                            identity: entry.identity,
+                            size: entry.kind.size(),
+                        };
+                        if !stream.send(&encode(&wanted))? {
+                            return Ok(());
+                        }
+                    }
+                    stream.send(&encode(&Wanted::NoMore)).map(drop)
+                });
+                let mut all = Vec::new();
+                while all.len() < wanted.len() {
+                    let Some(message) = stream.receive()? else { break };
+                    let Digests(digests) = decode(&message)?;
+                    all.extend(digests);
+                    if cancel.is_cancelled() {
+                        stream.close();
+                        break;
+                    }
+                }
+                asking.join().unwrap_or(Ok(()))?;
+                Ok(all)
+            })
+        };
+        let all = digested().map_err(|error| {
+            if matches!(error, LinkError::Protocol(_)) {
+                self.link.fail(error.clone());
+            }
+            self.failed(error)
+        })?;
+        cancel.check()?;
+        if all.len() != wanted.len() {
+            let error = LinkError::Protocol("another number of digests than was asked for");
+            self.link.fail(error.clone());
+            return Err(self.failed(error));
+        }
+        Ok(all)
+    }
+
+    fn serving(
+        &self,
+        job: &Job<'_>,
+        work: &mut dyn FnMut() -> Result<Outcomes, Error>,
+    ) -> Result<Outcomes, Error> {
+        self.bring_ahead(job, work)
+    }
+
+    fn capacity(&self) -> Result<Capacity, Error> {
+        match self.ask(&Request::Capacity)? {
+            Answer::Capacity(capacity) => Ok(capacity),
+            _ => Err(self.failed(LinkError::Protocol("an answer to another question"))),
+        }
+    }
+
+    fn lock(&self) -> Result<(), Error> {
+        match self.ask(&Request::Lock)? {
+            Answer::Locked(root) if root.path.0.len() <= 4096 => {
+                *self.root.lock().unwrap_or_else(PoisonError::into_inner) = root;
+                Ok(())
+            }
+            _ => Err(self.failed(LinkError::Protocol("an answer to another question"))),
+        }
+    }
+
+    fn carry_out(&self, job: &Job<'_>) -> Result<Outcomes, Error> {
+        self.carry_out_there(job)
+    }
+}

@@ -1,0 +1,132 @@
+//! A child process whose standard input and output are the connection: `ssh` with the user's own
+//! configuration, jump hosts and agent, or anything else that ends at a mirror-agent.
+
+use std::io::{self, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::host::Destination;
+use super::{Ending, LastWords, Transport};
+use crate::error::explain;
+use crate::wire::LinkError;
+
+/// How much of a standard error is kept: its end says what went wrong.
+pub(super) const SAID_MAX: usize = 4096;
+
+/// How often, and how long apart, a program is asked whether it has ended by itself.
+const LOOKS: u32 = 40;
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Starts `command` with pipes for its standard input, output and error.
+///
+/// # Errors
+/// Those of starting it.
+pub fn child(command: &mut Command) -> io::Result<Transport> {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let missing = || io::Error::other("a pipe to the program is missing");
+    let input = child.stdin.take().ok_or_else(missing)?;
+    let output = child.stdout.take().ok_or_else(missing)?;
+    let errors = child.stderr.take().ok_or_else(missing)?;
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let keeps = said.clone();
+    thread::Builder::new().name("child-stderr".to_owned()).spawn(move || listen(errors, &keeps))?;
+    Ok(Transport::new(output, input, Process { child: Mutex::new(child), said }))
+}
+
+/// An agent on another machine, reached through a program like `ssh`. `program` is split into words
+/// as a shell would, but no shell sees it; port, destination and `agent_command` follow.
+///
+/// # Errors
+/// A program that cannot be split or started.
+pub fn ssh_program(
+    program: &str,
+    to: &Destination,
+    agent_command: &str,
+) -> Result<Transport, LinkError> {
+    let words = shlex::split(program).filter(|words| !words.is_empty());
+    let words = words.ok_or_else(|| {
+        LinkError::Unreachable(
+            "the command that is to reach it has an open quote, or no words".to_owned(),
+        )
+    })?;
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    if let Some(port) = to.port {
+        command.args(["-p", &port.to_string()]);
+    }
+    if let Some(user) = &to.user {
+        command.args(["-l", user]);
+    }
+    command.args(["-T", "--", &to.host, agent_command]);
+    child(&mut command).map_err(|error| {
+        LinkError::Unreachable(format!("cannot start {:?}: {}", words[0], explain(&error)))
+    })
+}
+
+/// Keeps the end of what comes.
+pub(super) fn keep_end(said: &mut Vec<u8>, more: &[u8]) {
+    said.extend_from_slice(more);
+    if said.len() > SAID_MAX {
+        said.drain(..said.len() - SAID_MAX);
+    }
+}
+
+fn listen(mut errors: impl Read, said: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 1024];
+    loop {
+        match errors.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(read) => keep_end(&mut lock(said), &buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Process {
+    child: Mutex<Child>,
+    said: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Process {
+    /// Waits for its end for a while: it may be about to come.
+    fn ended(&self) -> Option<ExitStatus> {
+        for _ in 0..LOOKS {
+            if let Ok(Some(status)) = lock(&self.child).try_wait() {
+                return Some(status);
+            }
+            thread::sleep(LOOK);
+        }
+        None
+    }
+}
+
+impl Ending for Process {
+    fn close(&self) {
+        if self.ended().is_some() {
+            return;
+        }
+        let mut child = lock(&self.child);
+        // It is waited for, so that none is left behind.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    fn last_words(&self) -> LastWords {
+        let status = self.ended().and_then(|status| status.code());
+        LastWords { status, said: lock(&self.said).clone() }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

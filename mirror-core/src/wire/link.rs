@@ -1,0 +1,765 @@
+//! Streams of messages over one connection, with credit for each and a deadline on every wait.
+//!
+//! ```text
+//! message  stream u32, kind u8, length u32, then as many bytes; all little-endian
+//! ```
+//!
+//! A frame's body is one message after the other. The caller opens streams under growing numbers;
+//! each end may send on a stream until its credit is used up, and gets it back as the other end
+//! consumes. So nobody makes the other end keep more than [`STREAMS_MAX`] times [`WINDOW`] bytes,
+//! and a stream that nobody reads holds up no other. Three threads serve a connection: one reads,
+//! one writes, and one watches whether anything comes or goes at all.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::frame::{BODY_MAX, Decoder, Encoder};
+use super::{AGENT_MAGIC, CALLER_MAGIC, LinkError};
+use crate::error::explain;
+use crate::path::escape;
+use crate::transport::{Ending, LastWords, Traffic, Transport};
+
+/// What one end may send on a stream before the other has consumed any of it, in bytes of
+/// messages and [`MESSAGE_COST`] for each.
+pub(crate) const WINDOW: u64 = 12 << 20;
+
+/// What a message costs besides its bytes: keeping it takes more than they do.
+pub(crate) const MESSAGE_COST: u64 = 96;
+
+/// How many streams may be open at once, besides number 0.
+pub(crate) const STREAMS_MAX: usize = 8;
+
+/// Number, kind and length.
+pub(crate) const MESSAGE_HEADER: usize = 4 + 1 + 4;
+
+/// The longest message.
+pub(crate) const MESSAGE_MAX: usize = BODY_MAX - MESSAGE_HEADER;
+
+/// A frame takes no further message when it holds this much.
+const BATCH: usize = 256 << 10;
+
+/// How many bytes may wait to be written.
+const QUEUE: usize = 1 << 20;
+
+/// How long the last messages may take to get away when a link is left.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// How hard frames are compressed.
+const LEVEL: i32 = 3;
+
+pub(crate) const OPEN: u8 = 1;
+pub(crate) const MESSAGE: u8 = 2;
+pub(crate) const CREDIT: u8 = 3;
+pub(crate) const CLOSE: u8 = 4;
+pub(crate) const ALIVE: u8 = 5;
+pub(crate) const BYE: u8 = 6;
+
+/// How long to wait for a peer. Nothing that the peer says changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For any byte at all. Each end shows a sign of life four times in this, and at least every
+    /// ten seconds, so both ends should have about the same.
+    pub silence: Duration,
+    /// For whatever is awaited, as long as there are signs of life: bringing a large tree to the
+    /// disk and digesting a large file take their time.
+    pub stuck: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { silence: Duration::from_secs(60), stuck: Duration::from_secs(3600) }
+    }
+}
+
+impl Patience {
+    fn signs_of_life(&self) -> Duration {
+        (self.silence / 4).min(Duration::from_secs(10))
+    }
+}
+
+/// Which end this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Caller,
+    Agent,
+}
+
+impl Role {
+    fn magic(self) -> &'static [u8; 16] {
+        match self {
+            Role::Caller => CALLER_MAGIC,
+            Role::Agent => AGENT_MAGIC,
+        }
+    }
+
+    fn other(self) -> Role {
+        match self {
+            Role::Caller => Role::Agent,
+            Role::Agent => Role::Caller,
+        }
+    }
+}
+
+#[derive(Default)]
+struct StreamState {
+    inbox: VecDeque<Vec<u8>>,
+    /// What this end may still send.
+    credit: u64,
+    /// What the other end may still send.
+    allowance: u64,
+    /// What was consumed and not given back yet.
+    owed: u64,
+    closed_here: bool,
+    closed_there: bool,
+}
+
+impl StreamState {
+    fn new() -> StreamState {
+        StreamState { credit: WINDOW, allowance: WINDOW, ..StreamState::default() }
+    }
+
+    /// Whether either end has closed it.
+    fn is_closed(&self) -> bool {
+        self.closed_here || self.closed_there
+    }
+}
+
+#[derive(Default)]
+struct State {
+    failed: Option<LinkError>,
+    streams: BTreeMap<u32, StreamState>,
+    /// The highest number that a stream was opened under.
+    last: u32,
+    /// Streams that the caller opened and nobody has taken up yet.
+    opened: VecDeque<u32>,
+    outgoing: VecDeque<Vec<u8>>,
+    waiting_bytes: usize,
+    /// This end says nothing more.
+    leaving: bool,
+    /// All that this end had to say has been written.
+    left: bool,
+    /// The other end says nothing more.
+    left_there: bool,
+    writing: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Something came, or there is an end.
+    came: Condvar,
+    /// There is credit, or room in the queue, or an end.
+    room: Condvar,
+    /// There is something to write, or an end.
+    work: Condvar,
+    patience: Patience,
+    ending: Arc<dyn Ending>,
+    traffic: Arc<Traffic>,
+    role: Role,
+}
+
+/// A poisoned lock means that a thread panicked between two whole statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Ends the link, once: everybody who waits is told, and the transport lets go.
+    fn fail(&self, error: LinkError) {
+        let mut state = lock(&self.state);
+        if state.failed.is_none() {
+            state.failed = Some(error);
+        }
+        drop(state);
+        self.notify();
+        self.ending.close();
+    }
+
+    fn notify(&self) {
+        self.came.notify_all();
+        self.room.notify_all();
+        self.work.notify_all();
+    }
+
+    fn queue(&self, state: &mut State, stream: u32, kind: u8, body: &[u8]) {
+        let mut message = Vec::with_capacity(MESSAGE_HEADER + body.len());
+        put_message(&mut message, stream, kind, body);
+        state.waiting_bytes += message.len();
+        state.outgoing.push_back(message);
+        self.work.notify_one();
+    }
+
+    fn write(&self, writer: &mut dyn io::Write) -> Result<(), LinkError> {
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => LinkError::Ended,
+            _ => LinkError::Io(explain(&error)),
+        };
+        writer.write_all(self.role.magic()).map_err(failed)?;
+        let mut encoder = Encoder::new(self.role.magic(), LEVEL).map_err(failed)?;
+        let mut body = Vec::new();
+        loop {
+            let last = self.collect(&mut body);
+            if body.is_empty() {
+                return Ok(());
+            }
+            writer.write_all(encoder.encode(&body)).map_err(failed)?;
+            writer.flush().map_err(failed)?;
+            if last {
+                let mut state = lock(&self.state);
+                state.left = true;
+                drop(state);
+                self.notify();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes what the next frame is to hold; nothing when the link has failed. Says whether it is
+    /// the last.
+    fn collect(&self, body: &mut Vec<u8>) -> bool {
+        body.clear();
+        let mut state = lock(&self.state);
+        state.writing = false;
+        while state.outgoing.is_empty() && state.failed.is_none() && !state.leaving {
+            let (next, timeout) = self
+                .work
+                .wait_timeout(state, self.patience.signs_of_life())
+                .unwrap_or_else(PoisonError::into_inner);
+            state = next;
+            if timeout.timed_out() && state.outgoing.is_empty() && !state.leaving {
+                self.queue(&mut state, 0, ALIVE, &[]);
+            }
+        }
+        if state.failed.is_some() {
+            return false;
+        }
+        while let Some(message) = state.outgoing.front() {
+            if !body.is_empty() && body.len() + message.len() > BATCH {
+                break;
+            }
+            body.extend_from_slice(message);
+            state.waiting_bytes -= message.len();
+            state.outgoing.pop_front();
+        }
+        let last = state.leaving && state.outgoing.is_empty();
+        if last {
+            put_message(body, 0, BYE, &[]);
+        }
+        state.writing = true;
+        self.room.notify_all();
+        last
+    }
+
+    fn read(&self, reader: &mut dyn Read) -> Result<(), LinkError> {
+        self.greet(reader)?;
+        let there = self.role.other().magic();
+        let mut decoder = Decoder::new(there).map_err(|error| LinkError::Io(explain(&error)))?;
+        let mut body = Vec::new();
+        while decoder.read(reader, &mut body)? {
+            let mut rest = &body[..];
+            let mut state = lock(&self.state);
+            while !rest.is_empty() {
+                let (stream, kind, message) = take_message(&mut rest)?;
+                self.dispatch(&mut state, stream, kind, message)?;
+            }
+            drop(state);
+            self.came.notify_all();
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the other end is what it should be.
+    fn greet(&self, reader: &mut dyn Read) -> Result<(), LinkError> {
+        let magic = self.role.other().magic();
+        let mut heard = Vec::new();
+        let mut buffer = [0; 16];
+        while heard.len() < magic.len() {
+            let room = magic.len() - heard.len();
+            match reader.read(&mut buffer[..room]) {
+                Ok(0) if heard.is_empty() => return Err(LinkError::Ended),
+                Ok(0) => break,
+                Ok(read) => heard.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(LinkError::Io(explain(&error))),
+            }
+            if !magic.starts_with(&heard) {
+                break;
+            }
+        }
+        if heard == magic {
+            return Ok(());
+        }
+        // The rest of the line tells better what it is; it may never come.
+        let mut more = [0; 200];
+        if !heard.contains(&b'\n')
+            && let Ok(read) = reader.read(&mut more)
+        {
+            heard.extend_from_slice(&more[..read]);
+        }
+        let line = heard.split(|&byte| byte == b'\n').find(|line| !line.is_empty());
+        Err(LinkError::NotAnAgent(escape(line.unwrap_or_default().trim_ascii()).into_owned()))
+    }
+
+    fn dispatch(&self, state: &mut State, id: u32, kind: u8, body: &[u8]) -> Result<(), LinkError> {
+        let protocol = |why| Err(LinkError::Protocol(why));
+        if state.left_there {
+            return protocol("it went on after its farewell");
+        }
+        let cost = body.len() as u64 + MESSAGE_COST;
+        match kind {
+            OPEN => {
+                if self.role == Role::Caller {
+                    return protocol("only a caller opens streams");
+                }
+                if id <= state.last {
+                    return protocol("a stream was opened twice");
+                }
+                if state.streams.len() > STREAMS_MAX {
+                    return protocol("too many streams are open");
+                }
+                state.last = id;
+                let mut stream = StreamState::new();
+                stream.allowance -= cost;
+                stream.inbox.push_back(body.to_vec());
+                state.streams.insert(id, stream);
+                state.opened.push_back(id);
+            }
+            MESSAGE => {
+                let Some(stream) = Shared::stream(state, id)? else { return Ok(()) };
+                if stream.closed_there {
+                    return protocol("a message came on a stream after its end");
+                }
+                let Some(allowance) = stream.allowance.checked_sub(cost) else {
+                    return protocol("more was sent than there was credit for");
+                };
+                stream.allowance = allowance;
+                if !stream.closed_here {
+                    stream.inbox.push_back(body.to_vec());
+                }
+            }
+            CREDIT => {
+                let Ok(credit) = <[u8; 4]>::try_from(body) else {
+                    return protocol("a credit of an odd length");
+                };
+                let credit = u64::from(u32::from_le_bytes(credit));
+                let Some(stream) = Shared::stream(state, id)? else { return Ok(()) };
+                stream.credit += credit;
+                if stream.credit > WINDOW {
+                    return protocol("more credit was given than was used");
+                }
+                self.room.notify_all();
+            }
+            CLOSE if body.is_empty() && id > 0 => {
+                let Some(stream) = Shared::stream(state, id)? else { return Ok(()) };
+                stream.closed_there = true;
+                if stream.closed_here {
+                    state.streams.remove(&id);
+                }
+                self.room.notify_all();
+            }
+            ALIVE if id == 0 && body.is_empty() => {}
+            BYE if id == 0 && body.is_empty() => state.left_there = true,
+            _ => return protocol("a message of an unknown kind"),
+        }
+        Ok(())
+    }
+
+    /// The stream of that number; None when it has been left here meanwhile.
+    fn stream(state: &mut State, id: u32) -> Result<Option<&mut StreamState>, LinkError> {
+        if id > state.last {
+            return Err(LinkError::Protocol("a stream was used that nobody opened"));
+        }
+        Ok(state.streams.get_mut(&id))
+    }
+
+    /// Ends the link when for a while nothing came, or nothing got away.
+    fn watch(&self) {
+        let (mut silent, mut stuck) = (0, 0);
+        let (mut heard, mut written) = (0, 0);
+        let mut state = lock(&self.state);
+        loop {
+            let (next, _) = self
+                .came
+                .wait_timeout_while(state, self.patience.silence / 4, |state| {
+                    state.failed.is_none() && !(state.left && state.left_there)
+                })
+                .unwrap_or_else(PoisonError::into_inner);
+            state = next;
+            if state.failed.is_some() || (state.left && state.left_there) {
+                return;
+            }
+            let (now_heard, now_written) = (self.traffic.received(), self.traffic.sent());
+            silent = if now_heard == heard && !state.left_there { silent + 1 } else { 0 };
+            stuck = if now_written == written && state.writing { stuck + 1 } else { 0 };
+            (heard, written) = (now_heard, now_written);
+            // The first quarter may have begun anywhere.
+            if silent > 4 || stuck > 4 {
+                let error = LinkError::Silent(self.patience.silence.as_secs());
+                drop(state);
+                self.fail(error);
+                return;
+            }
+        }
+    }
+}
+
+/// Makes sure that a message fits into a frame. What the kernel keeps of one entry does.
+fn fits(message: &[u8]) -> Result<(), LinkError> {
+    if message.len() > MESSAGE_MAX {
+        let why = "the link carries no filter and no entry of more than 1 MiB".to_owned();
+        return Err(LinkError::Refused(why));
+    }
+    Ok(())
+}
+
+/// Appends a message to a frame's body.
+pub(crate) fn put_message(body: &mut Vec<u8>, stream: u32, kind: u8, message: &[u8]) {
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    body.extend_from_slice(&stream.to_le_bytes());
+    body.push(kind);
+    body.extend_from_slice(&length.to_le_bytes());
+    body.extend_from_slice(message);
+}
+
+/// Takes the next message from a frame's body.
+pub(crate) fn take_message<'a>(body: &mut &'a [u8]) -> Result<(u32, u8, &'a [u8]), LinkError> {
+    let cut = LinkError::Damaged("a message that is longer than its frame");
+    let (header, rest) = body.split_first_chunk::<MESSAGE_HEADER>().ok_or(cut.clone())?;
+    let [a, b, c, d, kind, e, f, g, h] = *header;
+    let length = usize::try_from(u32::from_le_bytes([e, f, g, h])).unwrap_or(usize::MAX);
+    let (message, rest) = rest.split_at_checked(length).ok_or(cut)?;
+    *body = rest;
+    Ok((u32::from_le_bytes([a, b, c, d]), kind, message))
+}
+
+/// One end of a connection that works.
+pub(crate) struct Link(Arc<Shared>);
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("role", &self.0.role).finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// Starts to serve a connection. Stream 0 is open from the beginning.
+    pub(crate) fn start(
+        transport: Transport,
+        role: Role,
+        patience: Patience,
+    ) -> Result<Link, LinkError> {
+        let Transport { mut reader, mut writer, ending, traffic } = transport;
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::default()),
+            came: Condvar::new(),
+            room: Condvar::new(),
+            work: Condvar::new(),
+            patience,
+            ending,
+            traffic,
+            role,
+        });
+        lock(&shared.state).streams.insert(0, StreamState::new());
+        // None of them is waited for: a read can last as long as the other end likes.
+        let spawn = |name: &str, work: Box<dyn FnOnce(&Shared) + Send>| {
+            let shared = shared.clone();
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || work(&shared))
+                .map(drop)
+                .map_err(|error| LinkError::Io(explain(&error)))
+        };
+        let link = Link(shared.clone());
+        spawn(
+            "link-read",
+            Box::new(move |shared| match shared.read(&mut *reader) {
+                Ok(()) if lock(&shared.state).left_there => shared.notify(),
+                Ok(()) => shared.fail(LinkError::Ended),
+                Err(error) => shared.fail(error),
+            }),
+        )?;
+        spawn(
+            "link-write",
+            Box::new(move |shared| {
+                if let Err(error) = shared.write(&mut *writer) {
+                    // What the other end said before it went tells more than that it went.
+                    if error == LinkError::Ended {
+                        thread::sleep(Duration::from_millis(200));
+                    }
+                    shared.fail(error);
+                }
+            }),
+        )?;
+        spawn("link-watch", Box::new(Shared::watch))?;
+        Ok(link)
+    }
+
+    /// Why the link cannot be used any more.
+    pub(crate) fn failure(&self) -> Option<LinkError> {
+        lock(&self.0.state).failed.clone()
+    }
+
+    /// Ends the link for a reason that the layer above found.
+    pub(crate) fn fail(&self, error: LinkError) {
+        self.0.fail(error);
+    }
+
+    /// What the program at the other end left behind.
+    pub(crate) fn last_words(&self) -> LastWords {
+        self.0.ending.last_words()
+    }
+
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        &self.0.traffic
+    }
+
+    /// The stream that is open from the beginning.
+    pub(crate) fn greeting(&self) -> Stream {
+        Stream { shared: self.0.clone(), id: 0 }
+    }
+
+    /// Opens a stream with its first message. Waits while too many are open.
+    pub(crate) fn open(&self, first: &[u8]) -> Result<Stream, LinkError> {
+        let shared = &self.0;
+        fits(first)?;
+        let state = lock(&shared.state);
+        let (mut state, waited) = shared
+            .came
+            .wait_timeout_while(state, shared.patience.stuck, |state| {
+                state.failed.is_none() && state.streams.len() > STREAMS_MAX
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
+        }
+        if waited.timed_out() {
+            return Err(LinkError::Stuck(shared.patience.stuck.as_secs()));
+        }
+        state.last += 1;
+        let id = state.last;
+        let mut stream = StreamState::new();
+        stream.credit -= first.len() as u64 + MESSAGE_COST;
+        state.streams.insert(id, stream);
+        shared.queue(&mut state, id, OPEN, first);
+        Ok(Stream { shared: shared.clone(), id })
+    }
+
+    /// The next stream that the caller opened; None when it has taken its leave.
+    pub(crate) fn accept(&self) -> Result<Option<Stream>, LinkError> {
+        let shared = &self.0;
+        let state = lock(&shared.state);
+        let mut state = shared
+            .came
+            .wait_while(state, |state| {
+                state.failed.is_none() && state.opened.is_empty() && !state.left_there
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
+        }
+        let opened = state.opened.pop_front();
+        Ok(opened.map(|id| Stream { shared: shared.clone(), id }))
+    }
+
+    /// Takes leave: what was sent is still delivered, within a while.
+    pub(crate) fn leave(&self) {
+        let shared = &self.0;
+        let mut state = lock(&shared.state);
+        state.leaving = true;
+        shared.work.notify_all();
+        drop(
+            shared
+                .room
+                .wait_timeout_while(state, FAREWELL, |state| state.failed.is_none() && !state.left)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
+    /// Waits until the other end has taken its leave as well, and lets go.
+    pub(crate) fn part(&self) {
+        let shared = &self.0;
+        let state = lock(&shared.state);
+        let waited = shared.came.wait_timeout_while(state, FAREWELL, |state| {
+            state.failed.is_none() && !state.left_there
+        });
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        shared.ending.close();
+    }
+}
+
+/// What a wait for a message came to.
+#[derive(Debug)]
+pub(crate) enum Came {
+    /// A message, which is still owed for.
+    Message(Owed),
+    /// Nothing in that time.
+    Nothing,
+    /// The other end has closed the stream, and all of it has been taken.
+    Closed,
+}
+
+/// A message, and the credit that the sender gets back for it.
+#[derive(Debug)]
+pub(crate) struct Owed {
+    pub(crate) body: Vec<u8>,
+    pub(crate) cost: u64,
+}
+
+/// One stream of messages each way. Dropping it closes it.
+pub(crate) struct Stream {
+    shared: Arc<Shared>,
+    id: u32,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Stream").field(&self.id).finish()
+    }
+}
+
+impl Stream {
+    /// Sends a message as soon as there is credit and room for it. False when the other end has
+    /// closed the stream.
+    pub(crate) fn send(&self, body: &[u8]) -> Result<bool, LinkError> {
+        fits(body)?;
+        let cost = body.len() as u64 + MESSAGE_COST;
+        let shared = &*self.shared;
+        let state = lock(&shared.state);
+        let waits = |state: &mut State| {
+            state.failed.is_none()
+                && state.streams.get(&self.id).is_some_and(|stream| {
+                    !stream.is_closed() && (stream.credit < cost || state.waiting_bytes > QUEUE)
+                })
+        };
+        let (mut state, waited) = shared
+            .room
+            .wait_timeout_while(state, shared.patience.stuck, waits)
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
+        }
+        if waited.timed_out() {
+            let error = LinkError::Stuck(shared.patience.stuck.as_secs());
+            drop(state);
+            shared.fail(error.clone());
+            return Err(error);
+        }
+        match state.streams.get_mut(&self.id) {
+            Some(stream) if !stream.is_closed() => stream.credit -= cost,
+            _ => return Ok(false),
+        }
+        shared.queue(&mut state, self.id, MESSAGE, body);
+        Ok(true)
+    }
+
+    /// Waits for the next message, for as long as the link's patience lasts. None when the other
+    /// end has closed the stream. The sender gets its credit back at once.
+    pub(crate) fn receive(&self) -> Result<Option<Vec<u8>>, LinkError> {
+        let patience = self.shared.patience.stuck;
+        match self.receive_within(patience)? {
+            Came::Message(owed) => {
+                self.pay(owed.cost);
+                Ok(Some(owed.body))
+            }
+            Came::Closed => Ok(None),
+            Came::Nothing => {
+                let error = LinkError::Stuck(patience.as_secs());
+                self.shared.fail(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits this long for the next message.
+    pub(crate) fn receive_within(&self, patience: Duration) -> Result<Came, LinkError> {
+        let shared = &*self.shared;
+        let state = lock(&shared.state);
+        let waits = |state: &mut State| {
+            state.failed.is_none()
+                && state.streams.get(&self.id).is_some_and(|stream| {
+                    let ended = stream.is_closed() || (self.id == 0 && state.left_there);
+                    stream.inbox.is_empty() && !ended
+                })
+        };
+        let (mut state, _) = shared
+            .came
+            .wait_timeout_while(state, patience, waits)
+            .unwrap_or_else(PoisonError::into_inner);
+        let gone = self.id == 0 && state.left_there;
+        if let Some(stream) = state.streams.get_mut(&self.id) {
+            // What came before an end still counts.
+            if let Some(body) = stream.inbox.pop_front() {
+                let cost = body.len() as u64 + MESSAGE_COST;
+                return Ok(Came::Message(Owed { body, cost }));
+            }
+            if !(stream.is_closed() || gone || state.failed.is_some()) {
+                return Ok(Came::Nothing);
+            }
+        }
+        match &state.failed {
+            Some(error) => Err(error.clone()),
+            None => Ok(Came::Closed),
+        }
+    }
+
+    /// Gives credit back for what has been consumed.
+    pub(crate) fn pay(&self, cost: u64) {
+        let mut state = lock(&self.shared.state);
+        let Some(stream) = state.streams.get_mut(&self.id) else { return };
+        stream.owed += cost;
+        if stream.owed < WINDOW / 8 || stream.is_closed() {
+            return;
+        }
+        let credit = std::mem::take(&mut stream.owed);
+        stream.allowance += credit;
+        let credit = u32::try_from(credit).unwrap_or(u32::MAX).to_le_bytes();
+        self.shared.queue(&mut state, self.id, CREDIT, &credit);
+    }
+
+    /// Ends it: nothing more comes of it here, and the other end is told. Stream 0 lasts as long
+    /// as the link.
+    pub(crate) fn close(&self) {
+        if self.id == 0 {
+            return;
+        }
+        let mut state = lock(&self.shared.state);
+        let agent = self.shared.role == Role::Agent;
+        let tells = state.failed.is_none();
+        let Some(stream) = state.streams.get_mut(&self.id).filter(|stream| !stream.closed_here)
+        else {
+            return;
+        };
+        stream.closed_here = true;
+        stream.inbox.clear();
+        let closed_there = stream.closed_there;
+        // The agent is the one who ends streams: until it has, the caller keeps the number.
+        if agent || closed_there {
+            state.streams.remove(&self.id);
+        }
+        if tells && (agent || !closed_there) {
+            self.shared.queue(&mut state, self.id, CLOSE, &[]);
+        }
+        drop(state);
+        self.shared.notify();
+    }
+
+    /// Ends the whole link.
+    pub(crate) fn fail(&self, error: LinkError) {
+        self.shared.fail(error);
+    }
+
+    /// Ends the whole link: the other end said what it must not.
+    pub(crate) fn accuse(&self, why: &'static str) -> LinkError {
+        let error = LinkError::Protocol(why);
+        self.fail(error.clone());
+        error
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,155 @@
+//! Trees behind an agent, over a connection in memory: what comes of a run must not depend on
+//! where the trees are.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use common::disk::{Ground, assert_level, noise};
+use common::link::{Agent, tree_behind};
+use mirror_core::{
+    AgentConfig, DeleteLimit, Durability, Endpoint, Guards, LocalTree, Mirror, RemoteOptions,
+    RemoteTree, Report, memory_pair_in_pieces,
+};
+use proptest::prelude::*;
+
+fn run(source: &dyn Endpoint, target: &dyn Endpoint) -> (String, Report) {
+    let planned = Mirror::new(source, target).plan().unwrap();
+    let plan = planned.plan().to_string();
+    (plan, planned.approve(&Guards::default()).unwrap().apply().unwrap())
+}
+
+#[test]
+fn push_pull_and_agent_to_agent_do_what_a_local_run_does() {
+    let ground = Ground::new();
+    ground.fill_source();
+    let (local_plan, local) =
+        run(&ground.tree("src"), &LocalTree::open_or_create(ground.path("local")).unwrap());
+    assert!(local.is_clean());
+    for (name, source_there, target_there) in
+        [("push", false, true), ("pull", true, false), ("both", true, true)]
+    {
+        fs::create_dir(ground.path(name)).unwrap();
+        let (source, target);
+        let a: &dyn Endpoint = if source_there {
+            source = tree_behind(AgentConfig::new(ground.path("src")).read_only(true));
+            &source.tree
+        } else {
+            &ground.tree("src")
+        };
+        let b: &dyn Endpoint = if target_there {
+            target = tree_behind(AgentConfig::new(ground.path(name)));
+            &target.tree
+        } else {
+            &ground.tree(name)
+        };
+        let (plan, report) = run(a, b);
+        assert!(report.is_clean(), "{name}: {:?}", report.problems);
+        assert_eq!(plan, local_plan, "{name}");
+        assert_eq!(report.counts, local.counts, "{name}");
+        assert_eq!(report.bytes_copied, local.bytes_copied, "{name}");
+        assert_level(&ground.path("src"), &ground.path(name));
+        let (again, _) = run(a, b);
+        assert_eq!(again, "", "{name}: a second run has nothing to do");
+    }
+}
+
+/// Something that somebody did to a tree.
+#[derive(Debug, Clone)]
+enum Edit {
+    Write(String, usize),
+    Directory(String),
+    Symlink(String),
+    HardLink(String, String),
+    Remove(String),
+    Rename(String, String),
+    Mode(String, u32),
+}
+
+fn name() -> impl Strategy<Value = String> {
+    prop::collection::vec("[a-c]", 1..4).prop_map(|names| names.join("/"))
+}
+
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    let edit = prop_oneof![
+        4 => (name(), prop_oneof![0..40_usize, Just(5_000), Just(200_000)])
+            .prop_map(|(name, length)| Edit::Write(name, length)),
+        2 => name().prop_map(Edit::Directory),
+        1 => name().prop_map(Edit::Symlink),
+        1 => (name(), name()).prop_map(|(one, two)| Edit::HardLink(one, two)),
+        1 => name().prop_map(Edit::Remove),
+        1 => (name(), name()).prop_map(|(one, two)| Edit::Rename(one, two)),
+        1 => (name(), 0..0o1000_u32).prop_map(|(name, mode)| Edit::Mode(name, mode | 0o700)),
+    ];
+    prop::collection::vec(edit, 0..20)
+}
+
+/// Does it as far as it can be done; what cannot is left out.
+fn edit(root: &Path, edits: &[Edit]) {
+    for edit in edits {
+        let at = |name: &String| root.join(name);
+        let make_room = |name: &String| fs::create_dir_all(at(name).parent().unwrap());
+        let _ = match edit {
+            Edit::Write(name, length) => {
+                make_room(name).and_then(|()| fs::write(at(name), noise(*length, *length)))
+            }
+            Edit::Directory(name) => fs::create_dir_all(at(name)),
+            Edit::Symlink(name) => make_room(name).and_then(|()| symlink("a/b", at(name))),
+            Edit::HardLink(one, two) => {
+                make_room(two).and_then(|()| fs::hard_link(at(one), at(two)))
+            }
+            Edit::Remove(name) => {
+                fs::remove_file(at(name)).or_else(|_| fs::remove_dir_all(at(name)))
+            }
+            Edit::Rename(one, two) => make_room(two).and_then(|()| fs::rename(at(one), at(two))),
+            // What a symlink leads to is none of this tree's business.
+            Edit::Mode(name, mode) if !at(name).is_symlink() => {
+                fs::set_permissions(at(name), fs::Permissions::from_mode(*mode))
+            }
+            Edit::Mode(..) => Ok(()),
+        };
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_trees_over_any_cut_of_the_byte_stream_become_level(
+        before in edits(),
+        here in edits(),
+        there in edits(),
+        pieces in prop::collection::vec(prop_oneof![1..20_usize, Just(1_000), Just(70_000)], 1..6),
+        pull in any::<bool>(),
+    ) {
+        let ground = Ground::new();
+        fs::create_dir(ground.path("dst")).unwrap();
+        for (tree, more) in [("src", &here), ("dst", &there)] {
+            edit(&ground.path(tree), &before);
+            edit(&ground.path(tree), more);
+        }
+        let (src, dst) = (ground.tree("src"), ground.tree("dst"));
+        let local_plan = Mirror::new(&src, &dst).plan().unwrap().plan().to_string();
+        let (ours, theirs) = memory_pair_in_pieces(&pieces).unwrap();
+        let agent = Agent::start(theirs, AgentConfig::new(ground.path(if pull { "src" } else { "dst" })));
+        let remote = RemoteTree::connect(ours, "host", &RemoteOptions::default()).unwrap();
+        let (a, b): (&dyn Endpoint, &dyn Endpoint) =
+            if pull { (&remote, &dst) } else { (&src, &remote) };
+        let guards = Guards {
+            max_delete: DeleteLimit::Percent(100),
+            allow_empty_source: true,
+            ..Guards::default()
+        };
+        let planned = Mirror::new(a, b).durability(Durability::None).plan().unwrap();
+        prop_assert_eq!(planned.plan().to_string(), local_plan);
+        let report = planned.approve(&guards).unwrap().apply().unwrap();
+        prop_assert!(report.is_clean(), "{:?}", report.problems);
+        drop(remote);
+        agent.ended().unwrap();
+        assert_level(&ground.path("src"), &ground.path("dst"));
+    }
+}
