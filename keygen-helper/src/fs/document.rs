@@ -219,7 +219,7 @@ fn read_in(folder: &Folder, name: &[u8], most: usize) -> Result<Option<Found>, F
 }
 
 /// Nothing when there is more than `most`.
-fn read_all(
+pub(super) fn read_all(
     disk: &dyn Disk,
     file: BorrowedFd<'_>,
     size: u64,
