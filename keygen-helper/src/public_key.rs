@@ -148,10 +148,18 @@ impl PublicKey {
         if base64.len() / 4 * 3 > MAX_BLOB + 3 {
             return Err(PublicKeyError::TooLong(base64.len() / 4 * 3));
         }
-        let bad = || PublicKeyError::Base64(outer.to_owned());
+        // Only the name of an algorithm is shown: the first word of what is no key may be a secret.
+        let is_name = known(outer).is_some();
+        let bad = || match is_name {
+            true => PublicKeyError::Base64(outer.to_owned()),
+            false => PublicKeyError::NotAKey,
+        };
         let key = PublicKey::from_blob(&decode_base64(base64).ok_or_else(bad)?)?;
         let inner = key.algorithm();
         if inner != outer && !(is_known_name(outer) && same_type(outer, inner)) {
+            if !is_name {
+                return Err(PublicKeyError::NotAKey);
+            }
             return Err(PublicKeyError::WrongName { outer: outer.into(), inner: inner.into() });
         }
         Ok(key)
