@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Facts, FileKind, Finding, Node, Weight};
+use super::{Facts, FileKind, Finding, Node, Problem};
 use crate::bytes::Bytes;
 
 /// What has to change so that sshd reads the file, whatever its profile.
@@ -84,20 +84,24 @@ pub enum Remedy<'a> {
     Chmod(&'a Chmod),
     /// The fix does not touch it, for this reason, which says what to do instead.
     Refused(&'a Reason),
+    /// Something that no change of modes can do.
+    ByHand(&'static str),
 }
 
 impl Fix {
-    /// What to do about a finding of the same facts. None for advice that asks for nothing.
+    /// What to do about a finding of the same facts.
     pub fn remedy(&self, finding: &Finding) -> Option<Remedy<'_>> {
-        let change = self.changes.iter().find(|change| change.path == finding.path);
-        let refused = self.refused.iter().find(|reason| reason.path() == Some(&finding.path));
-        // While one thing is refused, all the others wait for it.
-        let waits_for = || match finding.weight {
-            Weight::Refuses => self.refused.first(),
-            Weight::Advice => None,
+        let about = |reason: &&Reason| match reason.path() {
+            Some(path) => *path == finding.path,
+            None => finding.problem == Problem::Missing,
         };
-        let reason = || refused.or_else(waits_for).map(Remedy::Refused);
-        change.map(Remedy::Chmod).or_else(reason)
+        let change = self.changes.iter().find(|change| change.path == finding.path);
+        if let Problem::MoreNames { .. } = finding.problem {
+            return Some(Remedy::ByHand("put a copy in its place, so that it has one name"));
+        }
+        // While one thing is refused, all the others wait for it.
+        let refused = || self.refused.iter().find(about).or(self.refused.first());
+        change.map(Remedy::Chmod).or_else(|| refused().map(Remedy::Refused))
     }
 }
 
@@ -120,6 +124,7 @@ impl fmt::Display for Remedy<'_> {
         match self {
             Remedy::Chmod(change) => change.fmt(f),
             Remedy::Refused(reason) => reason.fmt(f),
+            Remedy::ByHand(what) => f.write_str(what),
         }
     }
 }
