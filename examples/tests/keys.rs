@@ -880,6 +880,11 @@ fn a_passphrase_is_the_same_from_standard_input_and_from_a_file() {
     for name in ["one", "other"] {
         run(Command::new("ssh-keygen").args(["-y", "-P", "a\rb", "-f", name]).current_dir(at));
     }
+    symlink("passphrase", at.join("link")).unwrap();
+    let told = tell(at, &["generate", "--passphrase-file", "link", "linked"]);
+    assert_eq!(told.code, Some(4), "{told:?}");
+    assert!(told.stderr.contains("itself a symbolic link"), "{told:?}");
+    assert!(told.stderr.contains("--passphrase-file -"), "{told:?}");
     let long = [b'x'; 4097];
     fs::write(at.join("long"), long).unwrap();
     assert!(!generate("long", "long-one", b"") && !generate("-", "long-other", &long));

@@ -18,6 +18,7 @@ pub use fingerprint::Fingerprint;
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
+use crate::key::bit_length;
 use crate::wire::{Reader, decode_base64, encode_base64, put_positive, put_string};
 
 /// The largest blob that is taken, in bytes. An RSA key of 16384 bits has 2 KiB, a certificate with
@@ -315,12 +316,6 @@ impl<'de> Deserialize<'de> for PublicKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PublicKey, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
-}
-
-fn bit_length(digits: &[u8]) -> u32 {
-    let Some(first) = digits.first() else { return 0 };
-    let whole = u32::try_from(digits.len()).expect("numbers are capped") * 8;
-    whole - first.leading_zeros()
 }
 
 /// What comes before the first blank or tab, and what comes after it and more of them.

@@ -30,7 +30,14 @@ impl PassphraseSource {
         let Some(path) = &self.passphrase_file else { return Ok(None) };
         let content = match path == Path::new("-") {
             true => read_secret_stream(io::stdin().as_fd(), path, MAX_PASSPHRASE)?,
-            false => read_secret(path, MAX_PASSPHRASE)?,
+            false => {
+                read_secret(path, MAX_PASSPHRASE).map_err(|error| match error.is_refusal() {
+                    true => Failure::refused(format!(
+                        "{error}; or hand it over by standard input: --passphrase-file -"
+                    )),
+                    false => Failure::from(error),
+                })?
+            }
         };
         let passphrase = Passphrase::from_file_content(&content);
         passphrase.map(Some).map_err(|error| Failure::of(path, error))

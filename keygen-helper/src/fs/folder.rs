@@ -267,7 +267,7 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
                 return Err(match Errno::from_io_error(&error) {
-                    Some(Errno::LOOP) => FileError::Link { path },
+                    Some(Errno::LOOP) => FileError::LinkedFile { path },
                     _ => FileError::Read { path, source: error },
                 });
             }
