@@ -25,8 +25,14 @@ impl FromStr for Date {
             _ => text.to_owned(),
         };
         let time = WallTime::parse(digits.as_bytes());
-        time.map(|time| Date(time.at_offset(0)))
-            .ok_or_else(|| "a date is YYYY-MM-DD or YYYYMMDD[HHMM[SS]], in UTC".to_owned())
+        let time = time
+            .map(|time| time.at_offset(0))
+            .ok_or_else(|| "a date is YYYY-MM-DD or YYYYMMDD[HHMM[SS]], in UTC".to_owned())?;
+        // sshd counts on into the next month, which nobody who types such a date has in mind.
+        match digits.get(..8).is_some_and(|day| time.to_string().starts_with(day)) {
+            true => Ok(Date(time)),
+            false => Err("that month has no such day".to_owned()),
+        }
     }
 }
 
@@ -74,6 +80,9 @@ mod tests {
         assert_eq!(date("20231114221320"), Some(1_700_000_000));
         assert_eq!(date("20231114221320Z"), Some(1_700_000_000));
         assert_eq!(date("2023-11-14"), date("20231114"));
-        assert_eq!(date("yesterday"), None);
+        for bad in ["yesterday", "2031-02-31", "20310229", "203104310000Z", "2031 2 1"] {
+            assert_eq!(date(bad), None, "{bad}");
+        }
+        assert!(date("2032-02-29").is_some());
     }
 }

@@ -11,6 +11,8 @@ pub mod sshfp;
 
 use std::error::Error;
 use std::fmt;
+use std::fs;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -85,17 +87,19 @@ pub struct Failure {
     /// Failed or refused.
     pub outcome: Outcome,
     why: Box<dyn Error + Send + Sync>,
+    /// Whether somebody else was at work, so that trying again may well succeed.
+    transient: bool,
 }
 
 impl Failure {
     /// Something that cannot be done.
     pub fn failed(why: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
-        Failure { outcome: Outcome::Failed, why: why.into() }
+        Failure { outcome: Outcome::Failed, why: why.into(), transient: false }
     }
 
     /// Something that must not be done.
     pub fn refused(why: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
-        Failure { outcome: Outcome::Refused, why: why.into() }
+        Failure { outcome: Outcome::Refused, why: why.into(), transient: false }
     }
 
     /// The same, of a file.
@@ -112,7 +116,10 @@ impl fmt::Display for Failure {
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Failure {
-        if error.is_refusal() { Failure::refused(error) } else { Failure::failed(error) }
+        let transient = error.is_transient();
+        let refused = error.is_refusal();
+        let failure = if refused { Failure::refused(error) } else { Failure::failed(error) };
+        Failure { transient, ..failure }
     }
 }
 
@@ -137,16 +144,27 @@ impl From<CertificateError> for Failure {
     }
 }
 
-/// The key in a `.pub` file, and the comment behind it.
+/// Longer than any public key with its comment, in bytes.
+const MAX_PUBLIC_FILE: u64 = 256 << 10;
+
+/// The key in a `.pub` file, and the comment behind it. Who names the file says which key is meant, so
+/// it may be behind a link, or come through a pipe.
 ///
 /// # Errors
 /// When the file cannot be read or holds no key.
 pub fn read_public(path: &Path) -> Result<(PublicKey, Vec<u8>), Failure> {
-    let document = Document::read(path)?;
-    if !document.exists() {
-        return Err(Failure::of(path, "there is no such file; give a .pub file"));
+    let file = fs::File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::of(path, "there is no such file; give a .pub file"),
+        _ => Failure::of(path, error),
+    })?;
+    let mut content = Vec::new();
+    let read = file.take(MAX_PUBLIC_FILE + 1).read_to_end(&mut content);
+    let read = read.map_err(|error| Failure::of(path, error))?;
+    if u64::try_from(read).is_ok_and(|read| read > MAX_PUBLIC_FILE) {
+        let why = format!("no public key is longer than {MAX_PUBLIC_FILE} bytes; give a .pub file");
+        return Err(Failure::of(path, why));
     }
-    let parsed = PublicKey::parse_line(document.content());
+    let parsed = PublicKey::parse_line(&content);
     let (key, comment) = parsed.map_err(|error| Failure::of(path, error))?;
     Ok((key, comment.to_vec()))
 }
@@ -176,23 +194,30 @@ pub fn edit<T>(
     plan: bool,
     mut decide: impl FnMut(&Document) -> Result<(Edits, T), Failure>,
 ) -> Result<(Edits, T), Failure> {
-    let mut patience = 100;
-    loop {
+    patiently(|| {
         let document = Document::read(path)?;
         let (edits, more) = decide(&document)?;
-        if plan || edits.is_empty() {
-            return Ok((edits, more));
+        if !plan && !edits.is_empty() {
+            let written = edits.apply(document.content()).map_err(Failure::failed)?;
+            document.replace(&written)?;
         }
-        let written = edits.apply(document.content()).map_err(Failure::failed)?;
-        match document.replace(&written) {
-            Err(error) if error.is_transient() && patience > 0 => {
+        Ok((edits, more))
+    })
+}
+
+/// Tries again while somebody else is at work in the same folder.
+///
+/// # Errors
+/// Those of `work`; the last one where patience runs out.
+pub fn patiently<T>(mut work: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    let mut patience = 100;
+    loop {
+        match work() {
+            Err(failure) if failure.transient && patience > 0 => {
                 patience -= 1;
                 thread::sleep(Duration::from_millis(50));
             }
-            replaced => {
-                replaced?;
-                return Ok((edits, more));
-            }
+            done => return done,
         }
     }
 }

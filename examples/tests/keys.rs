@@ -390,7 +390,7 @@ fn nothing_outside_of_a_home_changes_whatever_its_owner_does() {
         while !over.load(Ordering::SeqCst) {
             for arguments in [
                 &["authorize", "--key", "admin.pub", "home/.ssh/authorized_keys"][..],
-                &["revoke", "--key", "admin.pub", "home/.ssh/authorized_keys"],
+                &["revoke", "--last", "--key", "admin.pub", "home/.ssh/authorized_keys"],
                 &["generate", "--replace", "home/.ssh/id"],
                 &["audit", "--fix", "home/.ssh/authorized_keys"],
                 &[
@@ -433,6 +433,7 @@ fn a_passphrase_is_nowhere_to_be_seen() {
     let folder = folder();
     let at = folder.path();
     fs::write(at.join("passphrase"), format!("{HIDDEN}\n")).unwrap();
+    let ps = peer("ps");
     // Long enough to be looked at: forty times the default.
     let mut child = keys()
         .args(["generate", "--json", "--rounds", "400", "--passphrase-file", "passphrase", "id"])
@@ -448,8 +449,10 @@ fn a_passphrase_is_nowhere_to_be_seen() {
             let shown = fs::read(proc.join(name)).unwrap_or_default();
             assert!(!contains(&shown, HIDDEN), "{name}");
         }
-        let list = Command::new("ps").args(["axeww"]).output();
-        assert!(!list.is_ok_and(|list| contains(&list.stdout, HIDDEN)));
+        if let Some(ps) = &ps {
+            let list = run(Command::new(ps).arg("axeww"));
+            assert!(!contains(&list, HIDDEN));
+        }
         looks += 1;
     }
     assert!(looks > 0);
@@ -552,7 +555,8 @@ fn a_plan_changes_nothing() {
         (&["generate", "id"], 4),
         (&["authorize", "--key", "id.pub", "new/authorized_keys"], 0),
         (&["authorize", "--key", "id.pub", "--restrict", "--replace", ".ssh/authorized_keys"], 0),
-        (&["revoke", "--key", "id.pub", ".ssh/authorized_keys"], 0),
+        (&["revoke", "--key", "id.pub", ".ssh/authorized_keys"], 4),
+        (&["revoke", "--last", "--key", "id.pub", ".ssh/authorized_keys"], 0),
         (&["audit", "--fix", ".ssh"], 3),
         (&["known-hosts", "add", "--known-hosts", "known", "--key", "id.pub", "uk.example.net"], 0),
         (&["known-hosts", "remove", "--known-hosts", "known", "h"], 0),
@@ -685,4 +689,270 @@ fn weak_keys_are_not_let_in() {
     let told = tell(at, &["authorize", "--key", "weak.pub", "authorized_keys"]);
     assert_eq!(told.code, Some(4), "{told:?}");
     assert!(names_in(at).iter().all(|name| name.starts_with("weak")));
+}
+
+#[test]
+fn a_host_is_trusted_for_a_certificate_only_while_it_holds() {
+    let folder = folder();
+    let at = folder.path();
+    for name in ["ca", "uk", "other"] {
+        assert_done(at, &["generate", name]);
+    }
+    let authority = fs::read_to_string(at.join("ca.pub")).unwrap();
+    fs::write(at.join("known"), format!("@cert-authority *.example.net {authority}")).unwrap();
+    let plain = format!("uk.example.net {}", fs::read_to_string(at.join("uk.pub")).unwrap());
+    let check = |file: &str| {
+        let arguments = ["known-hosts", "check", "--known-hosts", file, "--key", "uk-cert.pub"];
+        tell(at, &[&arguments[..], &["uk.example.net"]].concat())
+    };
+    let certify = |more: &[&str]| {
+        let given = ["certify", "--ca", "ca", "--id", "uk", "--replace"];
+        assert_done(at, &[&given[..], more, &["uk.pub"]].concat());
+    };
+    let flip = || {
+        let line = fs::read_to_string(at.join("uk-cert.pub")).unwrap();
+        let end = line.trim_end().len() - 3;
+        let other = if &line[end..=end] == "A" { "B" } else { "A" };
+        fs::write(at.join("uk-cert.pub"), [&line[..end], other, &line[end + 1..]].concat())
+            .unwrap();
+    };
+    let host = ["--host", "--principal", "uk.example.net"];
+    certify(&host);
+    assert_eq!(
+        (check("known").code, check("known").json["trusted"].as_bool()),
+        (Some(0), Some(true))
+    );
+    let bad: [(&str, &[&str], bool); 5] = [
+        ("ran out", &["--from", "2020-01-01", "--until", "2020-01-02"], false),
+        ("only from", &["--from", "2100-01-01", "--until", "2100-01-02"], false),
+        ("signature is wrong", &[], true),
+        ("not for this name", &["us"], false),
+        ("for users where", &["user"], false),
+    ];
+    for (objection, more, flipped) in bad {
+        match more {
+            ["us"] => certify(&["--host", "--principal", "us.example.net"]),
+            ["user"] => certify(&["--principal", "uk.example.net"]),
+            more => certify(&[&host[..], more].concat()),
+        }
+        if flipped {
+            flip();
+        }
+        let told = check("known");
+        assert_eq!((told.code, told.json["trusted"].as_bool()), (Some(3), Some(false)), "{told:?}");
+        let known_hosts = ["known-hosts", "check", "--known-hosts", "known", "--key"];
+        let mut command = keys();
+        command.args(known_hosts).args(["uk-cert.pub", "uk.example.net"]);
+        let output = command.current_dir(at).output().unwrap();
+        assert!(contains(&output.stdout, objection), "{objection}: {output:?}");
+        // Without the certificate the key may be known all the same.
+        fs::write(at.join("both"), format!("@cert-authority * {authority}{plain}")).unwrap();
+        assert_eq!(check("both").code, Some(0), "{objection}");
+    }
+}
+
+#[test]
+fn a_file_in_nobodys_home_is_audited_for_whom_it_is_said_to_be() {
+    if !am_root() {
+        return;
+    }
+    let folder = tempfile::Builder::new()
+        .prefix("keys-")
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in("/run")
+        .unwrap();
+    let at = folder.path();
+    assert_done(at, &["generate", "id"]);
+    fs::create_dir(at.join("central")).unwrap();
+    let file = at.join("central/anna");
+    fs::copy(at.join("id.pub"), &file).unwrap();
+    let set = |path: &Path, mode: u32| {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    set(&file, 0o644);
+    let told = tell(at, &["audit", "--fix", "central/anna"]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.stderr.contains("--user"), "{told:?}");
+    for user in ["root", "nobody"] {
+        let told = assert_done(at, &["audit", "--fix", "--user", user, "central/anna"]);
+        assert_eq!(told["user"], user);
+    }
+    assert_eq!(mode(&file), 0o644);
+    // Around a .ssh folder there is a home, and what is sound of root's stays as it is there.
+    fs::create_dir(at.join(".ssh")).unwrap();
+    fs::copy(&file, at.join(".ssh/authorized_keys")).unwrap();
+    for (path, before) in [(".ssh", 0o755), (".ssh/authorized_keys", 0o644)] {
+        set(&at.join(path), before);
+        assert_done(at, &["audit", "--fix", "."]);
+        assert_eq!(mode(&at.join(path)), before, "{path}");
+    }
+    // The account is that of the place where the path ends, not of one on the way.
+    let round = format!("/root/../{}/.ssh", at.display());
+    assert_done(at, &["audit", &round]);
+    let round = format!("{}/../../root/.ssh/authorized_keys", at.display());
+    assert_eq!(tell(at, &["audit", &round]).json["user"], "root");
+    let odd = format!("/root/../{}/central/anna", at.display());
+    assert_eq!(tell(at, &["audit", &odd]).code, Some(1));
+}
+
+#[test]
+fn an_audit_reads_the_file_that_sshd_reads_and_says_whom_it_lets_in() {
+    if !am_root() {
+        return;
+    }
+    let folder = tempfile::Builder::new()
+        .prefix("keys-")
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in("/run")
+        .unwrap();
+    let at = folder.path();
+    assert_done(at, &["generate", "id"]);
+    fs::create_dir_all(at.join(".ssh/kept")).unwrap();
+    let line = fs::read_to_string(at.join("id.pub")).unwrap();
+    fs::write(at.join(".ssh/kept/keys"), format!("nonsense {line}{line}")).unwrap();
+    symlink("kept/keys", at.join(".ssh/authorized_keys")).unwrap();
+    let told = assert_done(at, &["audit", ".ssh"]);
+    assert!(told["notes"][0].as_str().unwrap().contains("line 1"), "{told}");
+    assert_eq!(told["usable"], 1);
+    // Nobody gets in by what is left.
+    fs::write(at.join(".ssh/kept/keys"), format!("# nobody\nnonsense {line}")).unwrap();
+    let told = tell(at, &["audit", ".ssh"]);
+    assert_eq!((told.code, told.json["accepted"].as_bool()), (Some(3), Some(true)), "{told:?}");
+    assert_eq!(told.json["usable"], 0);
+    // Links in circles are a finding.
+    fs::remove_file(at.join(".ssh/authorized_keys")).unwrap();
+    symlink("authorized_keys", at.join(".ssh/authorized_keys")).unwrap();
+    let told = tell(at, &["audit", ".ssh/authorized_keys"]);
+    assert_eq!(told.code, Some(3), "{told:?}");
+    assert!(told.json["findings"][0]["remedy"].is_string(), "{told:?}");
+}
+
+#[test]
+fn a_revocation_that_would_change_nothing_or_lock_out_says_so() {
+    let folder = folder();
+    let at = folder.path();
+    for name in ["id", "other"] {
+        assert_done(at, &["generate", name]);
+    }
+    let missing = tell(at, &["revoke", "--key", "id.pub", "authorized_keys"]);
+    assert_eq!(missing.code, Some(1), "{missing:?}");
+    assert!(missing.stderr.contains("nothing was revoked"), "{missing:?}");
+    assert_done(at, &["authorize", "--key", "id.pub", "authorized_keys"]);
+    let before = fs::read(at.join("authorized_keys")).unwrap();
+    let strange = assert_done(at, &["revoke", "--key", "other.pub", "authorized_keys"]);
+    assert_eq!(strange["found"], false);
+    assert!(strange["notes"].to_string().contains("not in this file"), "{strange}");
+    let last = tell(at, &["revoke", "--key", "id.pub", "authorized_keys"]);
+    assert_eq!(last.code, Some(4), "{last:?}");
+    assert!(last.stderr.contains("--last"), "{last:?}");
+    assert_eq!(fs::read(at.join("authorized_keys")).unwrap(), before);
+    fs::copy(at.join("authorized_keys"), at.join("authorized_keys2")).unwrap();
+    let told = assert_done(at, &["revoke", "--last", "--key", "id.pub", "authorized_keys"]);
+    assert_eq!(told["found"], true);
+    assert!(told["notes"].to_string().contains("authorized_keys2"), "{told}");
+    assert_eq!(fs::read(at.join("authorized_keys")).unwrap(), b"");
+}
+
+#[test]
+fn a_passphrase_is_the_same_from_standard_input_and_from_a_file() {
+    use std::io::Write;
+    if peer("ssh-keygen").is_none() {
+        return;
+    }
+    let folder = folder();
+    let at = folder.path();
+    let generate = |source: &str, name: &str, content: &[u8]| {
+        let mut child = keys()
+            .args(["generate", "--rounds", "1", "--passphrase-file", source, name])
+            .current_dir(at)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // One that refuses what it is given may not read it all.
+        let _ = child.stdin.take().unwrap().write_all(content);
+        child.wait().unwrap().success()
+    };
+    fs::write(at.join("passphrase"), "a\rb\r\nmore").unwrap();
+    assert!(generate("passphrase", "one", b""));
+    assert!(generate("-", "other", b"a\rb\r\nmore"));
+    for name in ["one", "other"] {
+        run(Command::new("ssh-keygen").args(["-y", "-P", "a\rb", "-f", name]).current_dir(at));
+    }
+    symlink("passphrase", at.join("link")).unwrap();
+    let told = tell(at, &["generate", "--passphrase-file", "link", "linked"]);
+    assert_eq!(told.code, Some(4), "{told:?}");
+    assert!(told.stderr.contains("itself a symbolic link"), "{told:?}");
+    assert!(told.stderr.contains("--passphrase-file -"), "{told:?}");
+    let long = [b'x'; 4097];
+    fs::write(at.join("long"), long).unwrap();
+    assert!(!generate("long", "long-one", b"") && !generate("-", "long-other", &long));
+    assert!(!names_in(at).contains("long-one") && !names_in(at).contains("long-other"));
+    assert!(generate("-", "longest", &long[1..]));
+}
+
+/// Root's run leaves nothing in a user's home that keeps the user's own out, wherever it is killed.
+#[test]
+fn a_run_of_roots_that_is_killed_does_not_keep_the_user_out() {
+    let Some(setpriv) = peer("setpriv") else { return };
+    if !am_root() {
+        return;
+    }
+    let folder = folder();
+    let at = folder.path();
+    assert_done(at, &["generate", "id"]);
+    assert_done(at, &["generate", "other"]);
+    for name in ["id.pub", "other.pub"] {
+        fs::set_permissions(at.join(name), Permissions::from_mode(0o644)).unwrap();
+    }
+    let ssh = at.join("home/.ssh");
+    fs::create_dir_all(&ssh).unwrap();
+    for path in [&at.join("home"), &ssh] {
+        chown(path, Some(VICTIM), Some(VICTIM)).unwrap();
+    }
+    // A copy that the user may run.
+    let program = at.join("keys");
+    fs::copy(env!("CARGO_BIN_EXE_keys"), &program).unwrap();
+    for round in 0..30 {
+        let mut child = keys()
+            .args(["authorize", "--replace", "--key", "id.pub", "home/.ssh/authorized_keys"])
+            .current_dir(at)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        thread::sleep(Duration::from_micros(round * 200));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let user = VICTIM.to_string();
+        let mut theirs = Command::new(&setpriv);
+        theirs.args(["--reuid", &user, "--regid", &user, "--clear-groups"]).arg(&program);
+        theirs.args(["authorize", "--key", "other.pub", "home/.ssh/authorized_keys"]);
+        run(theirs.current_dir(at));
+        let mut revoke = keys();
+        revoke.args(["revoke", "--last", "--key", "other.pub", "home/.ssh/authorized_keys"]);
+        run(revoke.current_dir(at));
+    }
+}
+
+#[test]
+fn what_is_no_public_key_is_not_shown_and_a_link_to_one_is_followed() {
+    let folder = folder();
+    let at = folder.path();
+    fs::write(at.join("passphrase"), format!("{HIDDEN} horse battery\n")).unwrap();
+    for arguments in [
+        &["authorize", "--key", "passphrase", "authorized_keys"][..],
+        &["--json", "authorize", "--key", "passphrase", "authorized_keys"],
+        &["sshfp", "--host", "uk", "passphrase"],
+    ] {
+        let output = keys().args(arguments).current_dir(at).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_hidden(&output);
+    }
+    assert_done(at, &["generate", "id"]);
+    symlink("id.pub", at.join("link.pub")).unwrap();
+    assert_done(at, &["authorize", "--key", "link.pub", "authorized_keys"]);
+    fs::write(at.join("huge.pub"), vec![b'x'; 1 << 20]).unwrap();
+    let told = tell(at, &["authorize", "--key", "huge.pub", "authorized_keys"]);
+    assert!(told.code == Some(1) && told.stderr.contains("no public key is longer"), "{told:?}");
 }

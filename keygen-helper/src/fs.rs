@@ -17,7 +17,7 @@ mod folder;
 mod lock;
 mod pair;
 
-pub use document::{Document, MAX_DOCUMENT, read_secret};
+pub use document::{Document, read_secret, read_secret_stream};
 pub use error::FileError;
 pub use facts::Inspection;
 pub use pair::{Existing, KeyFiles};

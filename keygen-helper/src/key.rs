@@ -27,6 +27,7 @@ use crate::randomness::Randomness;
 pub use error::KeyError;
 pub use kind::{BadKind, Curve, KeyKind, RsaBits};
 pub use lock::{Cipher, Lock, MAX_ROUNDS, Rounds};
+pub(crate) use numbers::bit_length;
 pub use passphrase::Passphrase;
 pub use private_file::{Container, MAX_KEY_FILE, PrivateKeyFile};
 pub use strength::Strength;

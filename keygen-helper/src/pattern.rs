@@ -82,6 +82,15 @@ pub(crate) fn match_from(address: IpAddr, host: &[u8], list: &[u8]) -> Option<bo
     Some(by_name != Match::Negated && (by_name == Match::Yes || by_address == Match::Yes))
 }
 
+/// Whether sshd can read every item of the value of `from=`, whoever asks to be let in.
+pub(crate) fn is_sound_from(list: &[u8]) -> bool {
+    list.split(|&byte| byte == b',').all(|item| {
+        let pattern = item.strip_prefix(b"!").unwrap_or(item);
+        let fits = (1..=MAX_PATTERN).contains(&pattern.len());
+        fits && !matches!(network(pattern), Network::Bad)
+    })
+}
+
 /// Holds an address against a list of addresses, networks and patterns (`addr_match_list`).
 /// Nothing when an item is empty, or a network's mask does not go with its address.
 fn match_addresses(address: IpAddr, list: &[u8]) -> Option<Match> {

@@ -18,6 +18,7 @@ pub use fingerprint::Fingerprint;
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
+use crate::key::bit_length;
 use crate::wire::{Reader, decode_base64, encode_base64, put_positive, put_string};
 
 /// The largest blob that is taken, in bytes. An RSA key of 16384 bits has 2 KiB, a certificate with
@@ -148,10 +149,18 @@ impl PublicKey {
         if base64.len() / 4 * 3 > MAX_BLOB + 3 {
             return Err(PublicKeyError::TooLong(base64.len() / 4 * 3));
         }
-        let bad = || PublicKeyError::Base64(outer.to_owned());
+        // Only the name of an algorithm is shown: the first word of what is no key may be a secret.
+        let is_name = known(outer).is_some();
+        let bad = || match is_name {
+            true => PublicKeyError::Base64(outer.to_owned()),
+            false => PublicKeyError::NotAKey,
+        };
         let key = PublicKey::from_blob(&decode_base64(base64).ok_or_else(bad)?)?;
         let inner = key.algorithm();
         if inner != outer && !(is_known_name(outer) && same_type(outer, inner)) {
+            if !is_name {
+                return Err(PublicKeyError::NotAKey);
+            }
             return Err(PublicKeyError::WrongName { outer: outer.into(), inner: inner.into() });
         }
         Ok(key)
@@ -307,12 +316,6 @@ impl<'de> Deserialize<'de> for PublicKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PublicKey, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
-}
-
-fn bit_length(digits: &[u8]) -> u32 {
-    let Some(first) = digits.first() else { return 0 };
-    let whole = u32::try_from(digits.len()).expect("numbers are capped") * 8;
-    whole - first.leading_zeros()
 }
 
 /// What comes before the first blank or tab, and what comes after it and more of them.

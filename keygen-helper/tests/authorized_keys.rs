@@ -295,7 +295,11 @@ fn what_cannot_be_written_down_is_refused() {
         assert_eq!(error, OptionError::Unwritable("command"));
     }
     assert!(Options::parse(b"command=\"a\nb\"").is_err());
-    assert!(Options::none().with_from(b"127.0.0.1/8").is_err());
+    for bad in
+        [&b"127.0.0.1/8"[..], b"*,127.0.0.1/8", b"!0.0.0.0,127.0.0.1/8", b"!0.0.0.0/0,,uk", b""]
+    {
+        assert!(Options::none().with_from(bad).is_err(), "{}", bad.escape_ascii());
+    }
 }
 
 #[test]

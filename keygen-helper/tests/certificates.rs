@@ -10,8 +10,8 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use keygen_helper::{
-    Certificate, CertificateError, CertificateKind, Claim, Curve, KeyKind, KeyPair, Objection,
-    PublicKey, RsaBits, SystemRandomness, Timestamp, Validity, Warrant,
+    Certificate, CertificateError, CertificateKind, Claim, Curve, KeyKind, KeyPair, KnownHosts,
+    Objection, PublicKey, RsaBits, SystemRandomness, Timestamp, Validity, Warrant,
 };
 use proptest::prelude::*;
 use support::keys::run;
@@ -130,16 +130,27 @@ fn ssh_takes_host_certificates_for_their_names_only() {
         let line = String::from_utf8(authority.public_line()).unwrap();
         fs::write(&known, format!("@cert-authority uk.example.net,us.example.net {line}")).unwrap();
         let host = key(KeyKind::Ed25519);
-        let warrant = Warrant::host("uk", today()).principal("uk.example.net");
-        let issued = warrant.issue(&host.public_key(), &authority, &mut SystemRandomness).unwrap();
-        let path = put(dir.path(), "host", &host, Some(&issued));
-        let settings = [
-            format!("HostKey {}", path.display()),
-            format!("HostCertificate {}-cert.pub", path.display()),
-            format!("AuthorizedKeysFile {}", anna.with_extension("pub").display()),
-        ];
-        let listener = sshd.listen(&settings.each_ref().map(String::as_str));
-        for (name, trusted) in [("uk.example.net", true), ("us.example.net", false)] {
+        let over = Validity { after: Timestamp(now() - 7200), before: Timestamp(now() - 3600) };
+        let to_come = Validity { after: Timestamp(now() + 3600), before: Timestamp(u64::MAX) };
+        for (name, validity, trusted) in [
+            ("uk.example.net", today(), true),
+            ("us.example.net", today(), false),
+            ("uk.example.net", over, false),
+            ("uk.example.net", to_come, false),
+        ] {
+            let warrant = Warrant::host("uk", validity).principal("uk.example.net");
+            let issued =
+                warrant.issue(&host.public_key(), &authority, &mut SystemRandomness).unwrap();
+            let path = put(dir.path(), "host", &host, Some(&issued));
+            let settings = [
+                format!("HostKey {}", path.display()),
+                format!("HostCertificate {}-cert.pub", path.display()),
+                format!("AuthorizedKeysFile {}", anna.with_extension("pub").display()),
+            ];
+            let listener = sshd.listen(&settings.each_ref().map(String::as_str));
+            let file = KnownHosts::parse(fs::read(&known).unwrap()).unwrap();
+            let ours = file.check_certificate(&name.parse().unwrap(), &issued, Timestamp(now()));
+            assert_eq!(ours.is_trusted(), trusted, "{kind} {name}: {ours:?}");
             let options = [
                 "-o".to_owned(),
                 "StrictHostKeyChecking=yes".to_owned(),
@@ -233,7 +244,7 @@ fn what_no_certificate_can_say_is_refused() {
     let user = || Warrant::user("anna", today());
     let backwards = Validity { after: Timestamp(2), before: Timestamp(2) };
     let too_many = (0..257).fold(user(), |warrant, number| warrant.principal(&number.to_string()));
-    let cases: [(&str, Warrant); 9] = [
+    let cases: [(&str, Warrant); 11] = [
         ("no name", user()),
         ("two in one", user().principal("anna,root")),
         ("two lines", user().principal("anna\nroot")),
@@ -242,6 +253,8 @@ fn what_no_certificate_can_say_is_refused() {
         ("no time", Warrant::user("anna", backwards).principal("anna")),
         ("id of two lines", Warrant::user("an\nna", today()).principal("anna")),
         ("addresses", user().principal("anna").source_address("everywhere")),
+        ("no command", user().principal("anna").force_command("")),
+        ("a blank command", user().principal("anna").force_command(" ")),
         ("host", Warrant::host("uk", today()).principal("uk").force_command("true")),
     ];
     for (name, warrant) in cases {

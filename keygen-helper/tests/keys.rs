@@ -1,6 +1,8 @@
 //! Keys made and read here, judged by ssh-keygen; hostile key files.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop right there")]
 
+mod support;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -201,7 +203,7 @@ fn what_openssl_locks_is_read_or_told_how_to_convert() {
     let plain = at("plain");
     let made = match openssl(&["genpkey", "-algorithm", "ed25519", "-out", text(&plain)]) {
         Ok(made) => made,
-        Err(_) => return println!("skipped: no openssl"),
+        Err(_) => return support::peer::skipped("openssl"),
     };
     assert!(made.status.success());
     let read = PrivateKeyFile::parse(&fs::read(&plain).unwrap()).unwrap();

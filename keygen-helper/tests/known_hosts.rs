@@ -5,7 +5,10 @@
     reason = "a test whose ground cannot be laid should stop right there"
 )]
 
-use keygen_helper::{AddHostError, Host, HostCheck, KnownHosts, PublicKey};
+use keygen_helper::{
+    AddHostError, Certificate, Host, HostCheck, KeyKind, KeyPair, KnownHosts, Objection, PublicKey,
+    SystemRandomness, Timestamp, Validity, Warrant,
+};
 use proptest::prelude::*;
 
 /// A key that differs from those with another number.
@@ -142,8 +145,16 @@ proptest! {
         let known = file(bytes);
         let revoked = |answer: HostCheck| matches!(answer, HostCheck::Revoked { .. });
         prop_assert!(revoked(known.check(&host(at), &key(0))));
-        prop_assert!(revoked(known.check_certificate(&host(at), &key(1), &key(0))));
-        prop_assert!(revoked(known.check_certificate(&host(at), &key(0), &key(1))));
+    }
+
+    #[test]
+    fn a_certificate_is_revoked_with_its_key_or_its_authority(bytes in document(), at in 0..HOSTS.len(), authority in any::<bool>()) {
+        let certificate = certificate(Warrant::host("uk", HELD).principal(host(at).name()));
+        let key = if authority { &certificate.authority } else { &certificate.subject };
+        let revokes = format!("\n@revoked {} {key}\n@cert-authority * {}\n", HOSTS[at], certificate.authority);
+        let known = file([bytes, revokes.into_bytes()].concat());
+        let answer = known.check_certificate(&host(at), &certificate, NOW);
+        prop_assert!(matches!(answer, HostCheck::Revoked { .. }), "{answer:?}");
     }
 
     #[test]
@@ -153,6 +164,60 @@ proptest! {
                 prop_assert_eq!(host.to_string().parse(), Ok(host));
             }
         }
+    }
+}
+
+const NOW: Timestamp = Timestamp(1_800_000_000);
+const HELD: Validity = Validity { after: NOW, before: Timestamp(NOW.0 + 1) };
+
+fn certificate(warrant: Warrant) -> Certificate {
+    let mut randomness = SystemRandomness;
+    let mut pair = || KeyPair::generate(KeyKind::Ed25519, "", &mut randomness).unwrap();
+    let (subject, authority) = (pair().public_key(), pair());
+    warrant.issue(&subject, &authority, &mut randomness).unwrap()
+}
+
+#[test]
+fn a_certificate_counts_only_while_it_holds_and_else_its_key_does() {
+    let uk = || Warrant::host("uk", HELD).principal("uk");
+    let flipped = || {
+        let mut blob = certificate(uk()).public_key().blob().to_vec();
+        *blob.last_mut().unwrap() ^= 1;
+        Certificate::read(&PublicKey::from_blob(&blob).unwrap()).unwrap()
+    };
+    let later = Validity { after: HELD.before, before: Timestamp(u64::MAX) };
+    let earlier = Validity { after: Timestamp(0), before: NOW };
+    for (certificate, expected) in [
+        (certificate(uk()), None),
+        (flipped(), Some(Objection::BadSignature)),
+        (certificate(Warrant::user("uk", HELD).principal("uk")), Some(Objection::WrongKind)),
+        (certificate(Warrant::host("uk", HELD).principal("us")), Some(Objection::WrongName)),
+        (
+            certificate(Warrant::host("uk", later).principal("uk")),
+            Some(Objection::NotYet(later.after)),
+        ),
+        (certificate(Warrant::host("uk", earlier).principal("uk")), Some(Objection::Expired(NOW))),
+    ] {
+        let host = host(0);
+        let line = format!("@cert-authority uk {}\n", certificate.authority);
+        let answer = file(&*line).check_certificate(&host, &certificate, NOW);
+        assert_eq!(answer.is_trusted(), expected.is_none());
+        assert_eq!(
+            answer,
+            match expected.clone() {
+                None => HostCheck::Certified { line: 1 },
+                Some(objection) => HostCheck::Objected { line: 1, objection },
+            }
+        );
+        let json = serde_json::to_string(&answer).unwrap();
+        assert_eq!(serde_json::from_str::<HostCheck>(&json).unwrap(), answer);
+        // The key by itself is known, or another one is.
+        let known = file(format!("{line}uk {}\n", certificate.subject));
+        let answer = known.check_certificate(&host, &certificate, NOW);
+        assert_eq!(matches!(answer, HostCheck::Known { line: 2 }), expected.is_some());
+        let other = file(format!("{line}uk {}\n", key(0)));
+        let answer = other.check_certificate(&host, &certificate, NOW);
+        assert_eq!(matches!(answer, HostCheck::Changed { .. }), expected.is_some());
     }
 }
 

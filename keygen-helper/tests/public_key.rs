@@ -1,5 +1,7 @@
 //! Public keys are judged as ssh-keygen judges them.
 
+mod support;
+
 use std::process::Command;
 
 use keygen_helper::{Fingerprint, PublicKey, PublicKeyError};
@@ -22,8 +24,7 @@ fn every_kind_is_listed_as_ssh_keygen_lists_it() {
         let file = dir.path().join("key.pub");
         std::fs::write(&file, line).unwrap();
         let Ok(output) = Command::new("ssh-keygen").arg("-lf").arg(&file).output() else {
-            println!("skipped: no ssh-keygen");
-            return;
+            return support::peer::skipped("ssh-keygen");
         };
         let theirs = String::from_utf8(output.stdout).unwrap();
         assert_eq!(listed(&key, comment), theirs.trim_end(), "{line}");
@@ -132,5 +133,20 @@ proptest! {
         let _ = PublicKey::parse_line(&text);
         let _ = PublicKey::parse_line(&noise);
         let _ = String::from_utf8_lossy(&noise).parse::<Fingerprint>();
+    }
+}
+
+/// Who gives the wrong file does not find a part of a passphrase in a log.
+#[test]
+fn nothing_of_what_is_no_key_is_shown() {
+    for text in [
+        "canary horse battery staple",
+        "canary c3RhcGxl battery",
+        "canary AAAAC3NzaC1lZDI1NTE5AAAAIGxkcJ1wewp7yyMNUtv9Bvsrk2iIyXm7CSpA+iBDx7EY",
+        "canary AAAAB2NhbmFyeTIAAAAA",
+    ] {
+        let error = PublicKey::parse_line(text.as_bytes()).unwrap_err();
+        assert!(!error.to_string().contains("canary"), "{error}");
+        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
     }
 }

@@ -112,6 +112,7 @@ fn name_of(reason: &Reason) -> &'static str {
         Reason::Missing => "missing",
         Reason::NotAFile { .. } => "not-a-file",
         Reason::MoreNames { .. } => "more-names",
+        Reason::Closed { .. } => "closed",
         Reason::Outside { .. } => "outside",
         other => panic!("{other:?}"),
     }
@@ -183,12 +184,35 @@ fn a_secret_of_roots_is_not_opened_for_having_the_name_of_a_list_of_keys() {
     let file = ground.file(0);
     // The user may give any file in the home this name, and cannot read it.
     fs::write(&file, "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n").unwrap();
-    ground.lay_more(0, "file owner root; file mode 0600; home mode 0777");
+    ground.lay_more(0, "file owner root; file mode 0600; ssh mode 0777; home mode 0777");
+    let before = everything(&ground.home(0));
     let account = ground.account(0);
     let inspection = Inspection::of(&file, &account, &ground.accounts()).unwrap();
     let error = inspection.apply(&inspection.facts().fix()).unwrap_err();
     assert!(matches!(error, FileError::NotKeys { .. }), "{error}");
-    assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o600);
+    // Nor has anything else been changed by then.
+    assert_eq!(everything(&ground.home(0)), before);
+}
+
+#[test]
+fn a_directory_of_roots_in_a_home_is_not_opened_by_a_link_to_it() {
+    let Some(ground) = root_only() else { return };
+    let (file, account) = (ground.file(0), ground.account(0));
+    let folder = ground.home(0).join("roots");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("notes"), "a secret\n").unwrap();
+    fs::remove_file(&file).unwrap();
+    symlink("../roots/notes", &file).unwrap();
+    for (notes, mode) in [(0o644, 0o700), (0o600, 0o700), (0o600, 0o710)] {
+        fs::set_permissions(folder.join("notes"), Permissions::from_mode(notes)).unwrap();
+        fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
+        let before = everything(&ground.home(0));
+        let inspection = Inspection::of(&file, &account, &ground.accounts()).unwrap();
+        let fix = inspection.facts().fix();
+        assert!(fix.refused.iter().any(|reason| name_of(reason) == "closed"), "{fix}");
+        inspection.apply(&fix).unwrap();
+        assert_eq!(everything(&ground.home(0)), before);
+    }
 }
 
 #[test]
@@ -227,8 +251,9 @@ fn links_that_lead_nowhere_or_round_in_circles_are_no_trouble() {
     let (file, account) = (ground.file(0), ground.account(0));
     fs::remove_file(&file).unwrap();
     symlink("authorized_keys", &file).unwrap();
-    let error = Inspection::of(&file, &account, &ground.accounts()).unwrap_err();
-    assert!(matches!(error, FileError::Open { .. }), "{error}");
+    let facts = Inspection::of(&file, &account, &ground.accounts()).unwrap().facts().clone();
+    assert_eq!(facts.fix().refused, [Reason::Missing]);
+    assert!(!facts.is_accepted(Profile::DebianUserPrivateGroup));
     // A file where a directory should be.
     let inside = ground.home(0).join(".ssh/authorized_keys/x");
     fs::remove_file(&file).unwrap();

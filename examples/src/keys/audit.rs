@@ -1,15 +1,14 @@
 //! `keys audit`: would sshd let anybody in by this file, and what is wrong on the way to it?
 
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use keygen_helper::fs::{Document, Inspection};
-use keygen_helper::permissions::{
-    Account, Accounts, Finding, Fix, Problem, Profile, Reason, Weight,
-};
+use keygen_helper::fs::Inspection;
+use keygen_helper::permissions::{Account, Accounts, Finding, Profile, Weight};
 use keygen_helper::{AuthorizedKeys, Content, Strength};
 use serde::Serialize;
 
@@ -18,7 +17,8 @@ use crate::outcome::Outcome;
 
 /// Says what keeps sshd from reading an authorized_keys file (StrictModes), and what to do about it.
 ///
-/// Exit code 3 when sshd would refuse the file; advice alone is no reason.
+/// Exit code 3 when sshd would refuse the file, or everybody, since there is no usable key in it;
+/// advice alone is no reason.
 #[derive(Debug, Args)]
 pub struct Audit {
     /// Set the modes right. What belongs to others is left alone, and named.
@@ -27,7 +27,8 @@ pub struct Audit {
     /// Whose rules hold [default: those of this machine's distribution].
     #[arg(long, value_enum)]
     profile: Option<Rules>,
-    /// The account that logs in [default: the one whose home the file is in, else its owner].
+    /// The account that logs in [default: the one whose home the file is in; for a .ssh
+    /// folder in nobody's home, the owner of the folder around it].
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// An authorized_keys file, a .ssh folder or a home.
@@ -48,7 +49,7 @@ struct Told {
     #[serde(flatten)]
     finding: Finding,
     what: String,
-    remedy: String,
+    remedy: Option<String>,
 }
 
 impl Audit {
@@ -90,15 +91,23 @@ impl Audit {
                 answer = answer.line(format_args!("still: {}", line(finding)));
             }
         }
-        let notes = notes(&file);
+        let (notes, usable) = look_into(&inspection);
         let accepted = inspection.facts().is_accepted(profile);
-        let outcome = if accepted { Outcome::Done } else { Outcome::DoneWithProblems };
         answer = notes.iter().fold(answer, |answer, note| answer.line(note));
-        let verdict = if accepted { "reads" } else { "refuses" };
+        let (outcome, verdict, end) = match (accepted, usable) {
+            (false, _) => (Outcome::DoneWithProblems, "refuses", ""),
+            (true, Some(0)) => (
+                Outcome::DoneWithProblems,
+                "reads",
+                ", and would refuse everybody: there is no key in it with which anybody could log in",
+            ),
+            (true, _) => (Outcome::Done, "reads", ""),
+        };
         Ok(answer
-            .line(format_args!("sshd {verdict} {} for {}", bytes(&file), account.name))
+            .line(format_args!("sshd {verdict} {} for {}{end}", bytes(&file), account.name))
             .ends(outcome)
             .field("accepted", accepted)
+            .field("usable", usable)
             .field("findings", &findings)
             .field("notes", notes))
     }
@@ -119,16 +128,21 @@ impl Audit {
             let missing = || Failure::failed(format!("there is no account {name:?}"));
             return accounts.account(name.as_bytes()).ok_or_else(missing);
         }
-        let absolute = std::path::absolute(file).map_err(|error| Failure::of(file, error))?;
-        if let Some(account) = accounts.account_at(absolute.as_os_str().as_bytes()) {
+        let absolute = without_parents(file).map_err(|error| Failure::of(file, error))?;
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        let real = fs::canonicalize(folder).ok();
+        let at = |path: &Path| accounts.account_at(path.as_os_str().as_bytes());
+        if let Some(account) = at(&absolute).or_else(|| at(real.as_deref()?)) {
             return Ok(account);
         }
-        // Nobody's home as far as this machine knows: then that of whoever owns the folder above
-        // `.ssh`.
-        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        // Nobody's home as far as this machine knows. Around a `.ssh` there is one all the same; any
+        // other file, as in /etc/ssh/keys, may be for anybody.
         let home = match folder.file_name() {
             Some(name) if name == ".ssh" => folder.parent().unwrap_or(Path::new("/")),
-            _ => folder,
+            _ => {
+                let why = "it is in nobody's home; say who logs in by it: --user NAME";
+                return Err(Failure::of(file, why));
+            }
         };
         let owner = fs::metadata(home).map_err(|error| Failure::of(home, error))?;
         let home = bytes(home);
@@ -142,6 +156,17 @@ impl Audit {
             },
         })
     }
+}
+
+/// The path from `/` on, without any `..`: behind a link that leads elsewhere than the text says.
+fn without_parents(path: &Path) -> io::Result<PathBuf> {
+    let absolute = std::path::absolute(path)?;
+    let mut parts = absolute.components().collect::<Vec<_>>();
+    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else {
+        return Ok(absolute);
+    };
+    let after: PathBuf = parts.drain(last + 1..).collect();
+    Ok(fs::canonicalize(parts.iter().collect::<PathBuf>())?.join(after))
 }
 
 fn read(path: &str) -> Result<Vec<u8>, Failure> {
@@ -162,7 +187,7 @@ fn told(inspection: &Inspection, profile: Profile) -> Vec<Told> {
     let findings = inspection.facts().judge(profile).into_iter();
     let with_remedy = |finding: Finding| Told {
         what: finding.to_string(),
-        remedy: remedy(&finding, &fix),
+        remedy: fix.remedy(&finding).map(|remedy| remedy.to_string()),
         finding,
     };
     findings.map(with_remedy).collect()
@@ -173,42 +198,23 @@ fn line(told: &Told) -> String {
         Weight::Refuses => "refused",
         Weight::Advice => "advice",
     };
-    format!("{weight}: {}; {}", told.what, told.remedy)
+    let remedy = told.remedy.as_ref().map_or(String::new(), |remedy| format!("; {remedy}"));
+    format!("{weight}: {}{remedy}", told.what)
 }
 
-/// What to do about a finding: what a fix would do, or why it does not.
-fn remedy(finding: &Finding, fix: &Fix) -> String {
-    if let Some(change) = fix.changes.iter().find(|change| change.path == finding.path) {
-        return change.to_string();
-    }
-    let about = |reason: &&Reason| match reason {
-        Reason::Planted { path, .. }
-        | Reason::NotAFile { path, .. }
-        | Reason::MoreNames { path }
-        | Reason::Outside { path } => *path == finding.path,
-        Reason::Missing => finding.problem == Problem::Missing,
-        _ => false,
+/// What is odd in the file itself, and with how many of its keys somebody could log in; none where
+/// there is no file or it cannot be read. sshd passes over odd lines, and the others still count.
+fn look_into(inspection: &Inspection) -> (Vec<String>, Option<usize>) {
+    let unread = |why: String| (vec![format!("advice: its lines were not looked at: {why}")], None);
+    let content = match inspection.content() {
+        Ok(Some(content)) => content,
+        Ok(None) => return (Vec::new(), None),
+        Err(error) => return unread(error.to_string()),
     };
-    if let Some(reason) = fix.refused.iter().find(about) {
-        return reason.to_string();
-    }
-    let remedy = match finding.problem {
-        Problem::GroupWrites => "chmod g-w, once what is refused has been dealt with",
-        Problem::OthersWrite => "chmod o-w, once what is refused has been dealt with",
-        Problem::NotSearchable => "chmod u+x, once what is refused has been dealt with",
-        Problem::NotReadable => "chmod u+r, once what is refused has been dealt with",
-        Problem::Link { .. } => "put a folder or file of the account's own in the link's place",
-        Problem::MoreNames { .. } => "put a copy in its place, so that it has one name",
-        Problem::Missing => "authorize a key: keys authorize --key FILE.pub AUTHORIZED_KEYS",
-        _ => "look at it, and move it out of the way",
+    let keys = match AuthorizedKeys::parse(content) {
+        Ok(keys) => keys,
+        Err(error) => return unread(error.to_string()),
     };
-    remedy.to_owned()
-}
-
-/// What is odd in the file itself. sshd passes over such lines, and the others still count.
-fn notes(file: &Path) -> Vec<String> {
-    let Ok(document) = Document::read(file) else { return Vec::new() };
-    let Ok(keys) = AuthorizedKeys::parse(document.content().to_vec()) else { return Vec::new() };
     let mut notes = Vec::new();
     for (index, content) in keys.contents().enumerate() {
         let note = match content {
@@ -225,8 +231,5 @@ fn notes(file: &Path) -> Vec<String> {
         };
         notes.extend(note.map(|note| format!("advice: line {}: {note}", index + 1)));
     }
-    if document.exists() && keys.usable() == 0 {
-        notes.push("advice: the file has no key with which anybody could log in".to_owned());
-    }
-    notes
+    (notes, Some(keys.usable()))
 }

@@ -26,7 +26,8 @@ pub struct Authorize {
     /// Run this command whatever is asked for.
     #[arg(long, value_name = "TEXT")]
     command: Option<String>,
-    /// Let the key in no more from then on: YYYYMMDD[HHMM[SS]] or YYYY-MM-DD, in UTC.
+    /// Let the key in no more from then on: YYYYMMDD[HHMM[SS]] or YYYY-MM-DD, in UTC. It is written
+    /// with a Z, which sshd reads since OpenSSH 9.1; older ones let the key in at no time.
     #[arg(long, value_name = "DATE")]
     expiry: Option<Date>,
     /// Give a key that is there the new options.

@@ -7,7 +7,7 @@ use keygen_helper::fs::Document;
 use keygen_helper::{Certificate, SystemRandomness, Timestamp, Validity, Warrant};
 
 use super::secret::PassphraseSource;
-use super::{Answer, Failure, bytes, described, now, read_public, with_suffix};
+use super::{Answer, Failure, bytes, described, now, patiently, read_public, with_suffix};
 use crate::dates::{Date, Span};
 
 /// How far clocks may be apart.
@@ -73,14 +73,7 @@ impl Certify {
     pub fn run(&self, plan: bool) -> Result<Answer, Failure> {
         let (subject, comment) = read_public(&self.key)?;
         let path = certificate_path(&self.key);
-        let document = Document::read(&path)?;
-        if document.exists() && !self.replace {
-            let why = format!(
-                "{} exists and was left as it is; give --replace to replace it",
-                bytes(&path)
-            );
-            return Err(Failure::refused(why));
-        }
+        self.place(&path)?;
         let authority = self.passphrase.read_private(&self.ca)?;
         let warrant = self.warrant(now());
         let issued = warrant.issue(&subject, &authority, &mut SystemRandomness)?;
@@ -91,9 +84,21 @@ impl Certify {
                 line.extend_from_slice(&comment);
             }
             line.push(b'\n');
-            document.replace(&line)?;
+            patiently(|| Ok(self.place(&path)?.replace(&line)?))?;
         }
         Ok(tell(&issued, &path, plan))
+    }
+
+    /// Where the certificate goes, unless there is one that is to stay.
+    fn place(&self, path: &Path) -> Result<Document, Failure> {
+        let document = Document::read(path)?;
+        match document.exists() && !self.replace {
+            true => Err(Failure::refused(format!(
+                "{} exists and was left as it is; give --replace to replace it",
+                bytes(path)
+            ))),
+            false => Ok(document),
+        }
     }
 
     fn warrant(&self, now: Timestamp) -> Warrant {

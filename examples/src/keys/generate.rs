@@ -7,7 +7,7 @@ use keygen_helper::fs::{Existing, KeyFiles};
 use keygen_helper::{Cipher, KeyKind, KeyPair, Lock, Rounds, SystemRandomness};
 
 use super::secret::{PassphraseSource, ask};
-use super::{Answer, Failure, bytes, with_suffix};
+use super::{Answer, Failure, bytes, patiently, with_suffix};
 
 /// Makes a key pair: the private key in FILE, the public one in FILE.pub.
 ///
@@ -65,7 +65,7 @@ impl Generate {
         let mut randomness = SystemRandomness;
         let key = KeyPair::generate(self.kind, &self.comment, &mut randomness)?;
         let private = key.to_openssh(lock.as_ref(), &mut randomness)?;
-        files.write(&private, &key.public_line(), existing)?;
+        patiently(|| Ok(files.write(&private, &key.public_line(), existing)?))?;
         let fingerprint = key.public_key().fingerprint();
         Ok(answer
             .field("fingerprint", fingerprint)

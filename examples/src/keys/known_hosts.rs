@@ -7,7 +7,7 @@ use keygen_helper::{
     Host, HostCheck, KnownHosts as File, PublicKey, Randomness, RandomnessError, SystemRandomness,
 };
 
-use super::{Answer, Failure, edit, read_public, tell_edits};
+use super::{Answer, Failure, edit, now, read_public, tell_edits};
 use crate::outcome::Outcome;
 
 /// Checks and edits a known_hosts file.
@@ -136,12 +136,7 @@ fn check(path: &std::path::Path, host: &Host, key: &PublicKey) -> Result<Answer,
     let file = File::parse(document.content().to_vec()).map_err(Failure::failed)?;
     let verdict = match keygen_helper::Certificate::read(key) {
         Err(_) => file.check(host, key),
-        Ok(certificate) => {
-            match file.check_certificate(host, &certificate.subject, &certificate.authority) {
-                HostCheck::Unknown => file.check(host, &certificate.subject),
-                verdict => verdict,
-            }
-        }
+        Ok(certificate) => file.check_certificate(host, &certificate, now()),
     };
     let fingerprint = key.fingerprint();
     let sentence = match &verdict {
@@ -149,6 +144,9 @@ fn check(path: &std::path::Path, host: &Host, key: &PublicKey) -> Result<Answer,
         HostCheck::Certified { line } => {
             format!("{host} is certified by the authority on line {line}")
         }
+        HostCheck::Objected { line, objection } => format!(
+            "{host} shows a certificate by the authority on line {line} that does not hold: {objection}; ask its owner for a new one"
+        ),
         HostCheck::Unknown => {
             format!(
                 "{host} is not known; compare {fingerprint} with what its owner says, and then: keys known-hosts add"

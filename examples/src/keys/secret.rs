@@ -1,10 +1,11 @@
 //! Passphrases: from a file, from standard input, or typed at a terminal; never from an argument.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use keygen_helper::fs::read_secret;
+use keygen_helper::fs::{read_secret, read_secret_stream};
 use keygen_helper::{KeyPair, MAX_KEY_FILE, Passphrase, PrivateKeyFile};
 
 use super::{Failure, bytes};
@@ -27,14 +28,17 @@ impl PassphraseSource {
     /// When the file cannot be read, or its first line is empty.
     pub fn from_file(&self) -> Result<Option<Passphrase>, Failure> {
         let Some(path) = &self.passphrase_file else { return Ok(None) };
-        if path == Path::new("-") {
-            // One allocation, which is wiped with the passphrase.
-            let mut content = Vec::with_capacity(MAX_PASSPHRASE + 1);
-            let limit = u64::try_from(MAX_PASSPHRASE).unwrap_or(u64::MAX);
-            io::stdin().lock().take(limit).read_to_end(&mut content).map_err(Failure::failed)?;
-            return Ok(Some(first_line(content)?));
-        }
-        let content = read_secret(path, MAX_PASSPHRASE)?;
+        let content = match path == Path::new("-") {
+            true => read_secret_stream(io::stdin().as_fd(), path, MAX_PASSPHRASE)?,
+            false => {
+                read_secret(path, MAX_PASSPHRASE).map_err(|error| match error.is_refusal() {
+                    true => Failure::refused(format!(
+                        "{error}; or hand it over by standard input: --passphrase-file -"
+                    )),
+                    false => Failure::from(error),
+                })?
+            }
+        };
         let passphrase = Passphrase::from_file_content(&content);
         passphrase.map(Some).map_err(|error| Failure::of(path, error))
     }
@@ -56,12 +60,6 @@ impl PassphraseSource {
         };
         file.unlock(passphrase.as_ref()).map_err(failed)
     }
-}
-
-fn first_line(mut content: Vec<u8>) -> Result<Passphrase, Failure> {
-    let end = content.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-    content.truncate(end.unwrap_or(content.len()));
-    Passphrase::new(content).map_err(Failure::failed)
 }
 
 /// Asks at the terminal, which does not show what is typed.

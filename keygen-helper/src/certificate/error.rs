@@ -41,6 +41,9 @@ pub enum CertificateError {
         /// When it would begin.
         after: crate::time::Timestamp,
     },
+    /// sshd refuses a certificate that forces nothing.
+    #[error("a forced command cannot be empty; leave it out, or name the command")]
+    EmptyCommand,
     /// Hosts have no such thing.
     #[error("{0:?} means nothing for a host; host certificates have no options")]
     HostOption(String),

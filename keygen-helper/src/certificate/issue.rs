@@ -166,6 +166,9 @@ impl Warrant {
                 return Err(CertificateError::BadText("options"));
             }
         }
+        if self.critical_options.get("force-command").is_some_and(|text| text.trim().is_empty()) {
+            return Err(CertificateError::EmptyCommand);
+        }
         match self.critical_options.get("source-address") {
             Some(list) if !list.split(',').all(is_address) => {
                 Err(CertificateError::BadAddresses(list.clone()))

@@ -1,6 +1,6 @@
 //! Does a certificate hold, for this name and at this time?
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Certificate, CertificateKind};
 use crate::bytes::Bytes;
@@ -20,7 +20,9 @@ pub struct Claim<'a> {
 }
 
 /// Why a certificate does not hold. The first that sshd would find comes first.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Objection {
@@ -50,7 +52,7 @@ pub enum Objection {
     UnknownOption(Bytes),
 }
 
-/// The critical options that OpenSSH knows.
+/// The critical options that OpenSSH knows, all of them for users.
 const KNOWN: [&str; 3] = ["force-command", "source-address", "verify-required"];
 
 impl Certificate {
@@ -81,7 +83,11 @@ impl Certificate {
         if !self.principals.iter().any(|name| name.as_bytes() == claim.name.as_bytes()) {
             return Err(Objection::WrongName);
         }
-        let known = |name: &Bytes| KNOWN.iter().any(|known| known.as_bytes() == name.as_bytes());
+        // Hosts have none (`sshkey_cert_check_host`).
+        let known = |name: &Bytes| {
+            self.kind == CertificateKind::User
+                && KNOWN.iter().any(|known| known.as_bytes() == name.as_bytes())
+        };
         let unknown = self.critical_options.keys().find(|name| !known(name));
         unknown.map_or(Ok(()), |name| Err(Objection::UnknownOption(name.clone())))
     }

@@ -1,10 +1,11 @@
 //! Every call that is made on a disk, as one trait over held descriptors and single names.
 //!
-//! Nothing here follows a symlink. The trait is what the tests fail, stop and race, call by call.
+//! Nothing here follows a symlink: whoever goes the way of one reads it and holds what comes next. The
+//! trait is what the tests fail, stop and race, call by call.
 
 use std::fmt::Debug;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
     self as sys, AtFlags, CWD, FileType, FlockOperation, Gid, Mode, OFlags, RenameFlags, Uid,
@@ -30,6 +31,10 @@ pub(super) trait Disk: Debug + Send + Sync {
     fn hold(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd>;
     /// Opens a held directory for working in it.
     fn open_directory(&self, held: BorrowedFd<'_>) -> io::Result<OwnedFd>;
+    /// Opens a held file for reading.
+    fn open_held(&self, held: BorrowedFd<'_>) -> io::Result<OwnedFd>;
+    /// Whether there is nothing in an opened directory.
+    fn is_empty(&self, dir: BorrowedFd<'_>) -> io::Result<bool>;
     fn read_link(&self, held: BorrowedFd<'_>) -> io::Result<Vec<u8>>;
     fn status(&self, file: BorrowedFd<'_>) -> io::Result<Status>;
     /// Nothing when there is nothing of that name.
@@ -44,6 +49,8 @@ pub(super) trait Disk: Debug + Send + Sync {
     fn read(&self, file: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize>;
     fn write(&self, file: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize>;
     fn set_mode(&self, file: BorrowedFd<'_>, mode: u32) -> io::Result<()>;
+    /// The same of what is held without being opened.
+    fn set_held_mode(&self, held: BorrowedFd<'_>, mode: u32) -> io::Result<()>;
     fn set_owner(&self, file: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()>;
     fn sync(&self, file: BorrowedFd<'_>) -> io::Result<()>;
     /// Gives an inode a second name; `EEXIST` when it is taken.
@@ -76,6 +83,20 @@ impl Disk for Kernel {
     fn open_directory(&self, held: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(sys::openat(held, c".", flags, Mode::empty())?)
+    }
+
+    fn open_held(&self, held: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(sys::open(link_to(held), flags, Mode::empty())?)
+    }
+
+    fn is_empty(&self, dir: BorrowedFd<'_>) -> io::Result<bool> {
+        for entry in sys::Dir::read_from(dir)? {
+            if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn read_link(&self, held: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
@@ -123,6 +144,10 @@ impl Disk for Kernel {
         Ok(sys::fchmod(file, Mode::from_raw_mode(mode))?)
     }
 
+    fn set_held_mode(&self, held: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
+        Ok(sys::chmod(link_to(held), Mode::from_raw_mode(mode))?)
+    }
+
     fn set_owner(&self, file: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()> {
         Ok(sys::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
     }
@@ -151,6 +176,12 @@ impl Disk for Kernel {
     fn lock(&self, file: BorrowedFd<'_>) -> io::Result<()> {
         retry(|| sys::flock(file, FlockOperation::NonBlockingLockExclusive))
     }
+}
+
+/// A held inode is reached through /proc, since `fchmod` wants it opened, and it may be closed even
+/// to its owner.
+fn link_to(held: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", held.as_raw_fd())
 }
 
 /// Repeats a call that a signal interrupted.

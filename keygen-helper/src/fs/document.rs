@@ -13,9 +13,7 @@ use super::disk::{Disk, Kernel, Status};
 use super::error::FileError;
 use super::folder::{Folder, Place, locate};
 use super::lock::{Lock, hidden};
-
-/// The longest file that is read, in bytes: some hundred thousand keys.
-pub const MAX_DOCUMENT: usize = 64 << 20;
+use crate::authorized_keys::MAX_DOCUMENT;
 
 /// A file as it was read, to be put back edited.
 ///
@@ -198,6 +196,21 @@ pub fn read_secret(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, FileE
     }
 }
 
+/// Reads a secret from a stream that is open already, such as standard input, as
+/// [`read_secret`] does. No buffer keeps any of it. `name` is what an error calls the stream.
+///
+/// # Errors
+/// [`FileError::Read`], [`FileError::TooLarge`].
+pub fn read_secret_stream(
+    stream: BorrowedFd<'_>,
+    name: &Path,
+    most: usize,
+) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let failed = |source| FileError::Read { path: name.to_owned(), source };
+    let content = read_all(&Kernel, stream, 0, most).map_err(failed)?;
+    content.ok_or_else(|| FileError::TooLarge { path: name.to_owned(), most })
+}
+
 /// What a file was when it was read, and what was in it.
 type Found = (Status, Zeroizing<Vec<u8>>);
 
@@ -219,7 +232,7 @@ fn read_in(folder: &Folder, name: &[u8], most: usize) -> Result<Option<Found>, F
 }
 
 /// Nothing when there is more than `most`.
-fn read_all(
+pub(super) fn read_all(
     disk: &dyn Disk,
     file: BorrowedFd<'_>,
     size: u64,

@@ -46,6 +46,15 @@ pub enum FileError {
         /// The link.
         path: PathBuf,
     },
+    /// The file itself is a link. What it stands for is not replaced, and whoever made it chooses what
+    /// is read.
+    #[error(
+        "{path:?} is itself a symbolic link, and none is followed there, whoever made it: give the path of the file behind it, or put that file in its place"
+    )]
+    LinkedFile {
+        /// The link.
+        path: PathBuf,
+    },
     /// Something on the way, or the file itself, belongs to somebody else.
     #[error(
         "{path:?} belongs to user {owner}, who could change or replace it at any time; only content of {trusted} is taken: look at it, and move it out of the way"
@@ -141,6 +150,7 @@ impl FileError {
         matches!(
             self,
             FileError::Link { .. }
+                | FileError::LinkedFile { .. }
                 | FileError::OtherOwner { .. }
                 | FileError::HardLinked { .. }
                 | FileError::NotKeys { .. }

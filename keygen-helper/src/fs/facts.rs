@@ -3,22 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{self as sys, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::FileType;
 
 use super::disk::{Disk, Kernel, Status};
+use super::document::read_all;
 use super::error::FileError;
+use super::folder::{MAX_LINKS, components_reversed};
 use crate::authorized_keys::{AuthorizedKeys, Content, MAX_DOCUMENT};
 use crate::bytes::Bytes;
 use crate::permissions::{Account, Accounts, Facts, FileKind, Fix, Node};
-
-/// As many links as the kernel follows.
-const MAX_LINKS: usize = 40;
 
 /// What was found on the way to an account's authorized_keys file, every part of it held open.
 ///
@@ -41,8 +41,8 @@ const MAX_LINKS: usize = 40;
 /// inspection.apply(&fix)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Inspection {
+    disk: Arc<dyn Disk>,
     facts: Facts,
     held: BTreeMap<Bytes, Held>,
 }
@@ -51,6 +51,12 @@ pub struct Inspection {
 struct Held {
     descriptor: OwnedFd,
     status: Status,
+}
+
+impl fmt::Debug for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inspection").field("facts", &self.facts).finish_non_exhaustive()
+    }
 }
 
 impl Inspection {
@@ -64,11 +70,20 @@ impl Inspection {
         account: &Account,
         accounts: &Accounts,
     ) -> Result<Inspection, FileError> {
+        Inspection::on(Arc::new(Kernel), path, account, accounts)
+    }
+
+    pub(super) fn on(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        account: &Account,
+        accounts: &Accounts,
+    ) -> Result<Inspection, FileError> {
         let failed = |source| FileError::Open { path: path.to_owned(), source };
         let path = std::path::absolute(path).map_err(failed)?;
         let home = OsStr::from_bytes(account.home.as_bytes());
-        let real_home = Walk::to(Path::new(home)).ok().and_then(Walk::into_real_path);
-        let walk = Walk::to(&path)?;
+        let real_home = Walk::to(&*disk, Path::new(home)).ok().and_then(Walk::into_real_path);
+        let walk = Walk::to(&*disk, &path)?;
         let mut facts = Facts {
             account: account.clone(),
             real_home,
@@ -84,12 +99,37 @@ impl Inspection {
             facts.names.extend(accounts.name(node.owner).map(|name| (node.owner, name.clone())));
         }
         let held = walk.passed.into_iter().chain(walk.above).chain(walk.file);
-        Ok(Inspection { facts, held: held.map(|(path, held)| (bytes(&path), held)).collect() })
+        let held = held.map(|(path, held)| (bytes(&path), held)).collect();
+        Ok(Inspection { disk, facts, held })
     }
 
     /// What was found.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// What is in the file that was looked at, behind all links, whoever made them. None where there
+    /// is no regular file.
+    ///
+    /// # Errors
+    /// [`FileError::Read`], [`FileError::TooLarge`].
+    pub fn content(&self) -> Result<Option<Vec<u8>>, FileError> {
+        let file = self.facts.file.as_ref().filter(|file| file.kind == FileKind::File);
+        let Some(file) = file else { return Ok(None) };
+        let path = PathBuf::from(OsStr::from_bytes(file.path.as_bytes()));
+        let Some(held) = self.held.get(&file.path) else { return Ok(None) };
+        match self.read(held) {
+            Ok(Some(content)) => Ok(Some(content)),
+            Ok(None) => Err(FileError::TooLarge { path, most: MAX_DOCUMENT }),
+            Err(source) => Err(FileError::Read { path, source }),
+        }
+    }
+
+    /// Nothing when it is too long.
+    fn read(&self, held: &Held) -> io::Result<Option<Vec<u8>>> {
+        let file = self.disk.open_held(held.descriptor.as_fd())?;
+        let read = read_all(&*self.disk, file.as_fd(), held.status.size, MAX_DOCUMENT)?;
+        Ok(read.map(|mut content| std::mem::take(&mut *content)))
     }
 
     /// Sets the modes, on what was looked at and on nothing that has taken its place. Look again
@@ -101,14 +141,23 @@ impl Inspection {
     /// # Errors
     /// [`FileError::Changed`] when something is no longer as it was found, [`FileError::NotKeys`]
     /// for a file of root's that is something else, and [`FileError::Mode`].
-    /// What comes before in the fix has then been set, which is from the home down.
+    /// Nothing has then been set, unless something changed or failed in between: then what comes
+    /// before it in the fix has, which is from the home down.
     pub fn apply(&self, fix: &Fix) -> Result<(), FileError> {
+        for set in [false, true] {
+            self.go_through(fix, set)?;
+        }
+        Ok(())
+    }
+
+    /// Checks all that the fix would change, and sets it if asked to.
+    fn go_through(&self, fix: &Fix, set: bool) -> Result<(), FileError> {
         for change in &fix.changes {
             let path = PathBuf::from(OsStr::from_bytes(change.path.as_bytes()));
             let failed = |source| FileError::Mode { path: path.clone(), source };
             let changed = || FileError::Changed { path: path.clone() };
             let held = self.held.get(&change.path).ok_or_else(changed)?;
-            let now = Kernel.status(held.descriptor.as_fd()).map_err(failed)?;
+            let now = self.disk.status(held.descriptor.as_fd()).map_err(failed)?;
             // A directory has another link with each directory in it; a file must have no new name.
             let links = |status: &Status| match status.file_type {
                 FileType::Directory => 0,
@@ -121,39 +170,29 @@ impl Inspection {
             let opens = change.to & 0o044 & !change.from != 0;
             if opens
                 && now.file_type == FileType::RegularFile
-                && !holds_keys(held).map_err(failed)?
+                && !self.holds_keys(held).map_err(failed)?
             {
                 return Err(FileError::NotKeys { path });
             }
-            set_mode(held.descriptor.as_fd(), change.to).map_err(failed)?;
+            if set {
+                let set = self.disk.set_held_mode(held.descriptor.as_fd(), change.to);
+                set.map_err(failed)?;
+            }
         }
         Ok(())
     }
-}
 
-/// A held inode is reached through /proc, since `fchmod` wants it opened, and it may be closed even
-/// to its owner.
-fn link_to(held: BorrowedFd<'_>) -> String {
-    format!("/proc/self/fd/{}", held.as_raw_fd())
-}
-
-fn set_mode(held: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
-    Ok(sys::chmod(link_to(held), Mode::from_raw_mode(mode))?)
-}
-
-fn holds_keys(held: &Held) -> io::Result<bool> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = sys::open(link_to(held.descriptor.as_fd()), flags, Mode::empty())?;
-    let mut content = Vec::new();
-    let most = u64::try_from(MAX_DOCUMENT).unwrap_or(u64::MAX);
-    std::fs::File::from(file).take(most + 1).read_to_end(&mut content)?;
-    let Ok(keys) = AuthorizedKeys::parse(content) else { return Ok(false) };
-    let sound = |content: Content<'_>| !matches!(content, Content::Unusable(_));
-    Ok(keys.usable() > 0 && keys.contents().all(sound))
+    fn holds_keys(&self, held: &Held) -> io::Result<bool> {
+        let Some(content) = self.read(held)? else { return Ok(false) };
+        let Ok(keys) = AuthorizedKeys::parse(content) else { return Ok(false) };
+        let sound = |content: Content<'_>| !matches!(content, Content::Unusable(_));
+        Ok(keys.usable() > 0 && keys.contents().all(sound))
+    }
 }
 
 /// A path gone component by component, links followed.
-struct Walk {
+struct Walk<'a> {
+    disk: &'a dyn Disk,
     /// The directories that lead to where we are, from `/` on.
     above: Vec<(PathBuf, Held)>,
     /// Directories that were left again through `..` or a link.
@@ -163,16 +202,17 @@ struct Walk {
     links: usize,
 }
 
-impl Walk {
+impl<'a> Walk<'a> {
     /// To a file or a directory; the last component may be missing, and any before it.
-    fn to(path: &Path) -> Result<Walk, FileError> {
+    fn to(disk: &'a dyn Disk, path: &Path) -> Result<Walk<'a>, FileError> {
         let failed = |source| FileError::Open { path: "/".into(), source };
-        let descriptor = Kernel.start(true).map_err(failed)?;
-        let status = Kernel.status(descriptor.as_fd()).map_err(failed)?;
+        let descriptor = disk.start(true).map_err(failed)?;
+        let status = disk.status(descriptor.as_fd()).map_err(failed)?;
         let root = (PathBuf::from("/"), Held { descriptor, status });
         let walked = vec![node(&root.0, &root.1.status)];
-        let mut walk = Walk { above: vec![root], passed: Vec::new(), walked, file: None, links: 0 };
-        let mut pending = reversed(path.as_os_str().as_bytes());
+        let (above, passed) = (vec![root], Vec::new());
+        let mut walk = Walk { disk, above, passed, walked, file: None, links: 0 };
+        let mut pending = components_reversed(path.as_os_str().as_bytes());
         while let Some(name) = pending.pop() {
             if !walk.step(&name, &mut pending)? {
                 break;
@@ -192,12 +232,12 @@ impl Walk {
         let (here, held) = self.above.last().expect("/ is never left");
         let path = here.join(OsStr::from_bytes(name));
         let failed = |source: io::Error| FileError::Open { path: path.clone(), source };
-        let next = match Kernel.hold(held.descriptor.as_fd(), name) {
+        let next = match self.disk.hold(held.descriptor.as_fd(), name) {
             Ok(next) => next,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(failed(error)),
         };
-        let status = Kernel.status(next.as_fd()).map_err(failed)?;
+        let status = self.disk.status(next.as_fd()).map_err(failed)?;
         let seen = node(&path, &status);
         let passes = matches!(seen.kind, FileKind::Directory | FileKind::Symlink);
         if passes && !self.walked.contains(&seen) {
@@ -207,13 +247,14 @@ impl Walk {
             FileType::Symlink => {
                 self.links += 1;
                 if self.links > MAX_LINKS {
-                    return Err(failed(Errno::LOOP.into()));
+                    // Links that go round in circles lead nowhere; sshd finds no file there either.
+                    return Ok(false);
                 }
-                let target = Kernel.read_link(next.as_fd()).map_err(failed)?;
+                let target = self.disk.read_link(next.as_fd()).map_err(failed)?;
                 if target.first() == Some(&b'/') {
                     self.passed.extend(self.above.drain(1..));
                 }
-                pending.extend(reversed(&target));
+                pending.extend(components_reversed(&target));
             }
             FileType::Directory if !pending.is_empty() => {
                 self.above.push((path, Held { descriptor: next, status }));
@@ -236,11 +277,6 @@ impl Walk {
             _ => None,
         }
     }
-}
-
-fn reversed(path: &[u8]) -> Vec<Vec<u8>> {
-    let names = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".");
-    names.rev().map(<[u8]>::to_vec).collect()
 }
 
 fn bytes(path: &Path) -> Bytes {

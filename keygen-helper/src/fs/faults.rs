@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use super::disk::{Disk, Kernel, Status};
-use super::{Document, Existing, FileError, KeyFiles};
+use super::{Document, Existing, FileError, Inspection, KeyFiles};
+use crate::permissions::Accounts;
 
 /// What happens at call `at`.
 enum Fault {
@@ -71,6 +72,12 @@ impl Disk for Faulty {
     fn open_directory(&self, held: Dir<'_>) -> io::Result<OwnedFd> {
         self.gate()?.open_directory(held)
     }
+    fn open_held(&self, held: Dir<'_>) -> io::Result<OwnedFd> {
+        self.gate()?.open_held(held)
+    }
+    fn is_empty(&self, dir: Dir<'_>) -> io::Result<bool> {
+        self.gate()?.is_empty(dir)
+    }
     fn read_link(&self, held: Dir<'_>) -> io::Result<Vec<u8>> {
         self.gate()?.read_link(held)
     }
@@ -101,6 +108,9 @@ impl Disk for Faulty {
     }
     fn set_mode(&self, file: Dir<'_>, mode: u32) -> io::Result<()> {
         self.gate()?.set_mode(file, mode)
+    }
+    fn set_held_mode(&self, held: Dir<'_>, mode: u32) -> io::Result<()> {
+        self.gate()?.set_held_mode(held, mode)
     }
     fn set_owner(&self, file: Dir<'_>, uid: u32, gid: u32) -> io::Result<()> {
         self.gate()?.set_owner(file, uid, gid)
@@ -396,7 +406,7 @@ fn links_in_anothers_home_are_refused_wherever_they_stand() {
         return;
     }
     for owner in [VICTIM, 0] {
-        for place in [".ssh", ".ssh/authorized_keys", ".ssh/.authorized_keys.keygen-lock"] {
+        for place in [".ssh", ".ssh/authorized_keys"] {
             let homes = Homes::new();
             let link = homes.home().join(place);
             if place == ".ssh" {
@@ -407,9 +417,180 @@ fn links_in_anothers_home_are_refused_wherever_they_stand() {
             lchown(&link, Some(owner), Some(owner)).unwrap();
             let path = homes.home().join(".ssh/authorized_keys");
             let error = edit(Arc::new(Kernel), &path, "new\n").unwrap_err();
-            assert!(matches!(error, FileError::Link { .. }), "{place}: {error}");
+            let right = match place {
+                ".ssh" => matches!(error, FileError::Link { .. }),
+                _ => matches!(error, FileError::LinkedFile { .. }),
+            };
+            assert!(right, "{place}: {error}");
             homes.assert_outside_untouched();
         }
+    }
+}
+
+/// A folder of root's with something in it, which its owner-to-be puts in the place of the new one.
+#[test]
+fn a_folder_of_roots_put_in_place_of_the_new_one_is_never_given_away() {
+    if !am_root() {
+        return;
+    }
+    for keys in [false, true] {
+        at_every_call(|at| {
+            let homes = Homes::new();
+            let (ssh, roots) = (homes.home().join(".ssh"), homes.home().join("roots"));
+            fs::remove_dir(&ssh).unwrap();
+            fs::create_dir(&roots).unwrap();
+            fs::set_permissions(&roots, fs::Permissions::from_mode(0o700)).unwrap();
+            fs::write(roots.join("secret"), "precious").unwrap();
+            let inode = fs::metadata(&roots).unwrap().ino();
+            let here = ssh.clone();
+            let swap = move || {
+                let _ = fs::rename(&here, here.with_extension("moved"));
+                fs::rename(&roots, &here).unwrap();
+            };
+            let disk = Faulty::new(at, Fault::Before(Box::new(swap)));
+            let done = match keys {
+                true => write(disk.clone(), &ssh.join("id"), "new", Existing::Refuse),
+                false => edit(disk.clone(), &ssh.join("authorized_keys"), "new\n"),
+            };
+            for name in names_in(&homes.home()) {
+                let metadata = fs::metadata(homes.home().join(name)).unwrap();
+                assert!(metadata.ino() != inode || metadata.uid() == 0, "{at}: {done:?}");
+            }
+            disk
+        });
+    }
+}
+
+/// Else a run of root's that is killed would keep the user out of that file for ever.
+#[test]
+fn a_stop_at_any_call_leaves_no_lock_behind() {
+    at_every_call(|at| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("authorized_keys");
+        edit(Arc::new(Kernel), &path, "old\n").unwrap();
+        let disk = Faulty::new(at, Fault::Stop);
+        let _ = edit(disk.clone(), &path, "new\n");
+        let names = names_in(folder.path());
+        assert!(names.iter().all(|name| !name.contains("lock")), "{at}: {names:?}");
+        disk
+    });
+}
+
+#[test]
+fn where_folders_cannot_be_locked_a_file_is_and_no_link_is_followed_for_it() {
+    for planted in [false, true] {
+        let (mut done, mut refused) = (0, 0);
+        at_every_call(|at| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("authorized_keys");
+            edit(Arc::new(Kernel), &path, "old\n").unwrap();
+            let outside = folder.path().join("outside");
+            if planted {
+                fs::write(&outside, "precious").unwrap();
+                symlink(&outside, path.with_file_name(".authorized_keys.keygen-lock")).unwrap();
+            }
+            let disk = Faulty::new(at, Fault::Error(Errno::BADF));
+            match edit(disk.clone(), &path, "new\n") {
+                Ok(()) if !disk.was_out_of_reach() => done += 1,
+                Err(FileError::Link { .. }) => refused += 1,
+                _ => {}
+            }
+            assert_eq!(planted, names_in(folder.path()).iter().any(|name| name.contains("lock")));
+            assert!(!planted || fs::read(&outside).unwrap() == b"precious");
+            disk
+        });
+        assert_eq!((done > 0, refused > 0), (!planted, planted));
+    }
+}
+
+fn accounts() -> Accounts {
+    let passwd = format!("victim:x:{VICTIM}:{VICTIM}::/nonexistent:/bin/sh\n");
+    Accounts::parse(passwd.as_bytes(), format!("victim:x:{VICTIM}:\n").as_bytes())
+}
+
+/// Looks at a home in which all is open, and sets it right.
+fn mend(disk: Arc<dyn Disk>, homes: &Homes) -> Result<(), FileError> {
+    let mut account = accounts().account(b"victim").expect("just listed");
+    account.home = homes.home().to_str().unwrap().into();
+    let path = homes.home().join(".ssh/authorized_keys");
+    let inspection = Inspection::on(disk, &path, &account, &accounts())?;
+    inspection.apply(&inspection.facts().fix())
+}
+
+/// The home, its folder and its file, with these modes.
+fn laid_open(modes: [u32; 3]) -> Homes {
+    let homes = Homes::new();
+    let path = homes.home().join(".ssh/authorized_keys");
+    fs::write(&path, "# nobody yet\n").unwrap();
+    chown(&path, Some(VICTIM), Some(VICTIM)).unwrap();
+    for (path, mode) in parts(&homes).iter().zip(modes) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    homes
+}
+
+fn parts(homes: &Homes) -> [PathBuf; 3] {
+    let ssh = homes.home().join(".ssh");
+    [homes.home(), ssh.clone(), ssh.join("authorized_keys")]
+}
+
+fn modes(paths: &[PathBuf]) -> Vec<u32> {
+    let mode = |path: &PathBuf| fs::symlink_metadata(path).unwrap().mode() & 0o7777;
+    paths.iter().map(mode).collect()
+}
+
+const OPEN: [u32; 3] = [0o777, 0o777, 0o666];
+const MENDED: [u32; 3] = [0o755, 0o700, 0o600];
+
+#[test]
+fn a_fault_at_any_call_of_a_fix_leaves_modes_mended_from_the_home_down() {
+    if !am_root() {
+        return;
+    }
+    for stop in [false, true] {
+        at_every_call(|at| {
+            let homes = laid_open(OPEN);
+            let fault = if stop { Fault::Stop } else { Fault::Error(Errno::IO) };
+            let disk = Faulty::new(at, fault);
+            let done = mend(disk.clone(), &homes);
+            let after = modes(&parts(&homes));
+            let mended = after.iter().zip(MENDED).take_while(|(is, right)| **is == *right).count();
+            assert_eq!(after[mended..], OPEN[mended..], "{at}: {done:?}");
+            // A home that cannot be gone to is the one thing that is not an error but a fact.
+            assert!(done.is_err() || mended == 3 || mended == 0, "{at}: {after:?}");
+            mend(Arc::new(Kernel), &homes).unwrap();
+            assert_eq!(modes(&parts(&homes)), MENDED, "{at}");
+            disk
+        });
+    }
+}
+
+#[test]
+fn what_is_swapped_at_any_call_of_a_fix_leads_to_no_change_outside() {
+    if !am_root() {
+        return;
+    }
+    for whole in [false, true] {
+        at_every_call(|at| {
+            let homes = laid_open(OPEN);
+            let targets = ["", "authorized_keys", "id"].map(|name| homes.outside().join(name));
+            let before = modes(&targets);
+            let (ssh, outside) = (homes.home().join(".ssh"), homes.outside());
+            let swap = move || {
+                let (from, to) = match whole {
+                    true => (ssh.clone(), outside.clone()),
+                    false => (ssh.join("authorized_keys"), outside.join("authorized_keys")),
+                };
+                fs::rename(&from, from.with_extension("moved")).unwrap();
+                symlink(to, &from).unwrap();
+                lchown(&from, Some(VICTIM), Some(VICTIM)).unwrap();
+            };
+            let disk = Faulty::new(at, Fault::Before(Box::new(swap)));
+            let _ = mend(disk.clone(), &homes);
+            homes.assert_outside_untouched();
+            assert_eq!(modes(&targets), before, "{at}");
+            disk
+        });
     }
 }
 

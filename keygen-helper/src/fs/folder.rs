@@ -15,7 +15,7 @@ use super::disk::{Disk, Status};
 use super::error::FileError;
 
 /// As many links as the kernel follows.
-const MAX_LINKS: usize = 40;
+pub(super) const MAX_LINKS: usize = 40;
 
 /// A held folder, and who may own what is in it.
 #[derive(Clone)]
@@ -169,7 +169,8 @@ fn entered(domain: Domain, path: &Path, status: &Status) -> Result<Domain, FileE
     domain.check(path, status).map(|()| domain)
 }
 
-fn components_reversed(path: &[u8]) -> Vec<Vec<u8>> {
+/// The names in a path, the first one last.
+pub(super) fn components_reversed(path: &[u8]) -> Vec<Vec<u8>> {
     let names = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".");
     names.rev().map(<[u8]>::to_vec).collect()
 }
@@ -188,10 +189,11 @@ impl Folder {
     pub(super) fn make(&self, name: &[u8]) -> Result<Folder, FileError> {
         let path = self.shown(name);
         let failed = |source| FileError::Write { path: path.clone(), source };
-        match self.disk.make_directory(self.descriptor(), name) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            result => result.map_err(failed)?,
-        }
+        let ours = match self.disk.make_directory(self.descriptor(), name) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(failed(error)),
+        };
         let held = self.disk.hold(self.descriptor(), name).map_err(failed)?;
         let status = self.disk.status(held.as_fd()).map_err(failed)?;
         match status.file_type {
@@ -201,12 +203,18 @@ impl Folder {
         }
         self.domain.check(&path, &status)?;
         let descriptor = self.disk.open_directory(held.as_fd()).map_err(failed)?;
-        // The owner of the folder above may have put another directory in its place. One of
-        // theirs needs no new owner, and one of root's is given away only if it is as ours was.
-        let fresh = status.uid == self.domain.us && status.mode == 0o700 && status.links <= 2;
         if let Some((uid, gid)) = self.domain.other
-            && fresh
+            && ours
+            && status.uid == self.domain.us
         {
+            // The owner of the folder above may have put another directory of root's in the place
+            // of ours. While it is root's and closed, nobody else can take out what is in it.
+            let fresh = status.mode & 0o077 == 0
+                && status.links <= 2
+                && self.disk.is_empty(descriptor.as_fd()).map_err(failed)?;
+            if !fresh {
+                return Err(FileError::Changed { path });
+            }
             self.disk.set_owner(descriptor.as_fd(), uid, gid).map_err(failed)?;
         }
         self.sync().map_err(failed)?;
@@ -259,7 +267,7 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
                 return Err(match Errno::from_io_error(&error) {
-                    Some(Errno::LOOP) => FileError::Link { path },
+                    Some(Errno::LOOP) => FileError::LinkedFile { path },
                     _ => FileError::Read { path, source: error },
                 });
             }

@@ -13,7 +13,9 @@ use super::kind::Curve;
 use super::lock::decrypt_with_key;
 use super::material::{Material, RsaNumbers};
 use super::numbers::trimmed;
+use super::openssh::shortened;
 use super::passphrase::Passphrase;
+use crate::bytes::from_hex;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -149,13 +151,13 @@ pub(super) fn unlock_traditional(
         "DES-EDE3-CBC" => Cipher::TdesCbc,
         other => {
             return Err(KeyError::Unsupported {
-                what: format!("a key locked with {other:?}"),
+                what: format!("a key locked with \"{}\"", shortened(other.as_bytes())),
                 remedy: CONVERT,
             });
         }
     };
     let (key_length, iv_length) = cipher.key_and_iv_size().ok_or(DER)?;
-    let iv = hex(iv.trim()).filter(|iv| iv.len() == iv_length);
+    let iv = from_hex(iv.trim().as_bytes()).filter(|iv| iv.len() == iv_length);
     let iv = iv.ok_or(KeyError::Damaged("its start vector is not whole"))?;
     let mut key = Zeroizing::new(Vec::with_capacity(64));
     let mut last = Zeroizing::new([0; 16]);
@@ -181,16 +183,4 @@ pub(super) fn unlock_traditional(
     let length = opened.len() - added;
     opened.truncate(length);
     Ok(opened)
-}
-
-fn hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks(2);
-    let byte = |pair: &[u8]| match pair {
-        [high, low] => {
-            let (high, low) = (char::from(*high).to_digit(16)?, char::from(*low).to_digit(16)?);
-            u8::try_from(high << 4 | low).ok()
-        }
-        _ => None,
-    };
-    digits.map(byte).collect()
 }

@@ -9,7 +9,7 @@ pub(super) fn trimmed(digits: &[u8]) -> &[u8] {
 }
 
 /// How many bits a number has.
-pub(super) fn bit_length(digits: &[u8]) -> u32 {
+pub(crate) fn bit_length(digits: &[u8]) -> u32 {
     let digits = trimmed(digits);
     let Some(first) = digits.first() else { return 0 };
     u32::try_from(digits.len()).unwrap_or(u32::MAX / 8) * 8 - first.leading_zeros()

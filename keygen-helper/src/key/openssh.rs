@@ -77,9 +77,16 @@ fn known_cipher(name: &[u8]) -> Result<Cipher, KeyError> {
     Cipher::named(name).ok_or_else(|| unknown("cipher", name))
 }
 
+/// As much of a name out of a file as tells which it is.
+pub(super) fn shortened(name: &[u8]) -> String {
+    const MOST: usize = 64;
+    let end = if name.len() > MOST { "…" } else { "" };
+    format!("{}{end}", name[..name.len().min(MOST)].escape_ascii())
+}
+
 fn unknown(what: &str, name: &[u8]) -> KeyError {
     KeyError::Unsupported {
-        what: format!("the {what} {:?}", name.escape_ascii().to_string()),
+        what: format!("the {what} \"{}\"", shortened(name)),
         remedy: "lock the key anew: ssh-keygen -p -Z aes256-ctr -f FILE",
     }
 }
@@ -233,5 +240,21 @@ fn put_material(out: &mut Vec<u8>, material: &Material) {
             put_string(out, point);
             put_positive(out, super::numbers::trimmed(scalar));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_long_a_name_is_an_error_stays_short() {
+        assert_eq!(unknown("cipher", b"rot13").to_string().matches("rot13").count(), 1);
+        assert!(unknown("cipher", &[b'x'; 60_000]).to_string().len() < 300);
+        let headers = "y".repeat(60_000) + ",00";
+        let passphrase = Passphrase::new(b"x".to_vec()).unwrap();
+        let error =
+            super::super::legacy::unlock_traditional(&[("DEK-Info", &headers)], b"", &passphrase);
+        assert!(error.unwrap_err().to_string().len() < 300);
     }
 }

@@ -49,9 +49,10 @@ fn private_key(numbers: &RsaNumbers) -> Result<PKey<Private>, ErrorStack> {
     d.set_const_time();
     // SSH keeps no exponents for the Chinese remainders; they are d mod p−1 and d mod q−1.
     let mut context = BigNumContext::new_secure()?;
+    let one = BigNum::from_u32(1)?;
     let mut exponent = |prime: &openssl::bn::BigNumRef| {
-        let mut less_one = BigNum::from_slice(&Zeroizing::new(prime.to_vec()))?;
-        less_one.sub_word(1)?;
+        let mut less_one = BigNum::new_secure()?;
+        less_one.checked_sub(prime, &one)?;
         let mut exponent = BigNum::new_secure()?;
         exponent.nnmod(&d, &less_one, &mut context)?;
         Ok::<_, ErrorStack>(exponent)

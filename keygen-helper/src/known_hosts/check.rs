@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{HostEntry, Marker};
 use super::{Host, KnownHosts};
+use crate::certificate::{Certificate, CertificateKind, Claim, Objection};
 use crate::public_key::PublicKey;
+use crate::time::Timestamp;
 
 /// What known_hosts says about a key that a host has shown.
 ///
@@ -17,6 +19,14 @@ use crate::public_key::PublicKey;
 pub enum HostCheck {
     /// The host is not in the file. Nothing is known for or against the key.
     Unknown,
+    /// The certificate is signed by an authority for the host and does not hold, and for or against
+    /// the key in it nothing is known.
+    Objected {
+        /// The authority's line, counted from 1.
+        line: usize,
+        /// Why it does not hold.
+        objection: Objection,
+    },
     /// The host is there, but not with this key: somebody may be in between.
     Changed {
         /// What was expected instead.
@@ -27,7 +37,7 @@ pub enum HostCheck {
         /// The line, counted from 1.
         line: usize,
     },
-    /// The certificate is signed by an authority for the host. Its own validity is another matter.
+    /// The certificate is signed by an authority for the host, and holds for it now.
     Certified {
         /// The authority's line, counted from 1.
         line: usize,
@@ -62,8 +72,7 @@ impl KnownHosts {
     /// name alone lets the key in, too, and does not count against it. A line that revokes the key
     /// for the name alone counts here as well, which ssh overlooks.
     ///
-    /// For a certificate ask [`check_certificate`](KnownHosts::check_certificate) first, and then
-    /// this for the [plain](PublicKey::plain) key.
+    /// For a certificate ask [`check_certificate`](KnownHosts::check_certificate).
     ///
     /// ```
     /// use keygen_helper::{Host, HostCheck, KnownHosts, PublicKey};
@@ -112,15 +121,38 @@ impl KnownHosts {
         }
     }
 
-    /// Judges a certificate for `key`, signed by `authority`. Whether it is valid today and for
-    /// this host stands in the certificate.
+    /// Judges the certificate that a host has shown, as ssh does: it has to be signed by an authority
+    /// for the host, be one for hosts, hold now and be for this name. Where it is not, the key in it
+    /// is judged as it would be without the certificate.
+    ///
+    /// ```
+    /// use keygen_helper::{Host, HostCheck, KeyKind, KeyPair, KnownHosts, SystemRandomness};
+    /// use keygen_helper::{Timestamp, Validity, Warrant};
+    ///
+    /// let mut randomness = SystemRandomness;
+    /// let authority = KeyPair::generate(KeyKind::Ed25519, "authority", &mut randomness)?;
+    /// let uk = KeyPair::generate(KeyKind::Ed25519, "uk", &mut randomness)?.public_key();
+    /// let day = Validity { after: Timestamp(1_000_000), before: Timestamp(1_086_400) };
+    /// let warrant = Warrant::host("uk", day).principal("uk.example.net");
+    /// let certificate = warrant.issue(&uk, &authority, &mut randomness)?;
+    ///
+    /// let line = format!("@cert-authority *.example.net {}\n", authority.public_key());
+    /// let file = KnownHosts::parse(line.into())?;
+    /// let check = |host: &str, now| -> Result<HostCheck, Box<dyn std::error::Error>> {
+    ///     Ok(file.check_certificate(&host.parse()?, &certificate, Timestamp(now)))
+    /// };
+    /// assert!(check("uk.example.net", 1_000_000)?.is_trusted());
+    /// assert!(!check("uk.example.net", 1_086_400)?.is_trusted());
+    /// assert!(!check("us.example.net", 1_000_000)?.is_trusted());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check_certificate(
         &self,
         host: &Host,
-        key: &PublicKey,
-        authority: &PublicKey,
+        certificate: &Certificate,
+        now: Timestamp,
     ) -> HostCheck {
-        let plain = key.plain();
+        let (plain, authority) = (&certificate.subject, &certificate.authority);
         let mut names = vec![host.to_string()];
         if !host.has_usual_port() {
             names.push(host.name().to_owned());
@@ -128,7 +160,7 @@ impl KnownHosts {
         let mut found = None;
         for (line, entry) in names.iter().flat_map(|name| self.entries_for(name)) {
             match entry.marker {
-                Marker::Revoked if entry.key.same_key(&plain) || entry.key.same_key(authority) => {
+                Marker::Revoked if entry.key.same_key(plain) || entry.key.same_key(authority) => {
                     return HostCheck::Revoked { line };
                 }
                 Marker::CertAuthority if entry.key.same_key(authority) => {
@@ -137,7 +169,15 @@ impl KnownHosts {
                 _ => {}
             }
         }
-        found.map_or(HostCheck::Unknown, |line| HostCheck::Certified { line })
+        let Some(line) = found else { return self.check(host, plain) };
+        let claim = Claim { kind: CertificateKind::Host, name: host.name(), now };
+        match certificate.judge(&claim, std::slice::from_ref(authority)) {
+            Ok(()) => HostCheck::Certified { line },
+            Err(objection) => match self.check(host, plain) {
+                HostCheck::Unknown => HostCheck::Objected { line, objection },
+                answer => answer,
+            },
+        }
     }
 
     /// The lines about a host with the port it has, and their numbers counted from 1. What

@@ -69,7 +69,7 @@ impl KnownHosts {
                     return Err(AddHostError::Changed { host, line: other.line });
                 }
             }
-            HostCheck::Unknown | HostCheck::Certified { .. } => {}
+            HostCheck::Unknown | HostCheck::Objected { .. } | HostCheck::Certified { .. } => {}
         }
         let name = match salt {
             Some(salt) => Hashed::new(host.to_string().as_bytes(), salt).to_string(),

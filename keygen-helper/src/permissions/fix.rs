@@ -4,15 +4,17 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Facts, FileKind, Finding, Node, Weight};
+use super::{Facts, FileKind, Finding, Node, Problem};
 use crate::bytes::Bytes;
 
 /// What has to change so that sshd reads the file, whatever its profile.
 ///
 /// Only modes change, and only those of the file, of directories in the home on the way to it, and
-/// of the home. The file becomes 0600 and its folder 0700; where they are root's, 0644 and 0755, so
-/// that the user can still read them. The home loses the right to write of its group and of
-/// others, and nothing else.
+/// of the home. The user's own file becomes 0600 and its folder 0700; the home loses the right to write
+/// of its group and of others, and nothing else. What is root's changes only where something is wrong
+/// with it: a file that the user cannot read becomes 0644, and what others could write to is closed.
+///
+/// No directory of root's is opened to anybody: there may be more in it than keys.
 ///
 /// Nothing changes at all where something on the way belongs to another user: with its folder
 /// closed, what somebody else has put there would count as the user's own.
@@ -63,6 +65,11 @@ pub enum Reason {
         /// The file.
         path: Bytes,
     },
+    /// It is a directory of root's that the user cannot pass, in which there may be more than keys.
+    Closed {
+        /// Which.
+        path: Bytes,
+    },
     /// It lies outside of the home, and others may rely on its mode.
     Outside {
         /// What.
@@ -77,20 +84,24 @@ pub enum Remedy<'a> {
     Chmod(&'a Chmod),
     /// The fix does not touch it, for this reason, which says what to do instead.
     Refused(&'a Reason),
+    /// Something that no change of modes can do.
+    ByHand(&'static str),
 }
 
 impl Fix {
-    /// What to do about a finding of the same facts. None for advice that asks for nothing.
+    /// What to do about a finding of the same facts.
     pub fn remedy(&self, finding: &Finding) -> Option<Remedy<'_>> {
-        let change = self.changes.iter().find(|change| change.path == finding.path);
-        let refused = self.refused.iter().find(|reason| reason.path() == Some(&finding.path));
-        // While one thing is refused, all the others wait for it.
-        let waits_for = || match finding.weight {
-            Weight::Refuses => self.refused.first(),
-            Weight::Advice => None,
+        let about = |reason: &&Reason| match reason.path() {
+            Some(path) => *path == finding.path,
+            None => finding.problem == Problem::Missing,
         };
-        let reason = || refused.or_else(waits_for).map(Remedy::Refused);
-        change.map(Remedy::Chmod).or_else(reason)
+        let change = self.changes.iter().find(|change| change.path == finding.path);
+        if let Problem::MoreNames { .. } = finding.problem {
+            return Some(Remedy::ByHand("put a copy in its place, so that it has one name"));
+        }
+        // While one thing is refused, all the others wait for it.
+        let refused = || self.refused.iter().find(about).or(self.refused.first());
+        change.map(Remedy::Chmod).or_else(|| refused().map(Remedy::Refused))
     }
 }
 
@@ -102,6 +113,7 @@ impl Reason {
             Reason::Planted { path, .. }
             | Reason::NotAFile { path, .. }
             | Reason::MoreNames { path }
+            | Reason::Closed { path }
             | Reason::Outside { path } => Some(path),
         }
     }
@@ -112,6 +124,7 @@ impl fmt::Display for Remedy<'_> {
         match self {
             Remedy::Chmod(change) => change.fmt(f),
             Remedy::Refused(reason) => reason.fmt(f),
+            Remedy::ByHand(what) => f.write_str(what),
         }
     }
 }
@@ -172,8 +185,13 @@ impl Facts {
             }
         }
         for node in self.walked.iter().filter(|node| node.kind == FileKind::Directory) {
-            if self.is_outside(node) && !self.can_search(node) {
+            if self.can_search(node) {
+                continue;
+            }
+            if self.is_outside(node) {
                 add(Reason::Outside { path: node.path.clone() });
+            } else if self.is_roots(node) {
+                add(Reason::Closed { path: node.path.clone() });
             }
         }
         reasons
@@ -181,35 +199,33 @@ impl Facts {
 
     /// The mode that a node on the way should have: its own where it is none of our business.
     fn right_mode(&self, node: &Node) -> u32 {
-        let roots = node.owner != self.account.uid;
         let closed = node.mode & !0o022;
+        let passable = match node.kind {
+            FileKind::Directory if !self.is_roots(node) && !self.can_search(node) => closed | 0o100,
+            _ => closed,
+        };
+        // Others may rely on how root has left it.
+        let sound = node.owner == 0 && closed == node.mode;
         match node.kind {
-            _ if self.is_home(node) => {
-                // Whoever may pass through a home that is root's has to be the user, too.
-                let search = if roots { 0o111 } else { 0o100 };
-                if self.can_search(node) { closed } else { closed | search }
-            }
+            _ if self.is_home(node) => passable,
             _ if !self.is_inside(node) => node.mode,
-            FileKind::File if self.is_the_file(node) => {
-                if roots {
-                    0o644
-                } else {
-                    0o600
-                }
-            }
-            FileKind::Directory if self.holds_the_file(node) => {
-                if roots {
-                    0o755
-                } else {
-                    0o700
-                }
-            }
-            FileKind::Directory => {
-                let search = if roots { 0o111 } else { 0o100 };
-                if self.can_search(node) { closed } else { closed | search }
-            }
+            FileKind::File if self.is_the_file(node) => match self.can_read(node) {
+                true if sound => node.mode,
+                true if self.is_roots(node) => closed,
+                false if self.is_roots(node) => 0o644,
+                _ => 0o600,
+            },
+            FileKind::Directory if sound => node.mode,
+            FileKind::Directory if self.is_roots(node) => closed,
+            FileKind::Directory if self.holds_the_file(node) => 0o700,
+            FileKind::Directory => passable,
             _ => node.mode,
         }
+    }
+
+    /// Root's, while the account is another one.
+    fn is_roots(&self, node: &Node) -> bool {
+        node.owner == 0 && self.account.uid != 0
     }
 
     fn is_the_file(&self, node: &Node) -> bool {
@@ -262,6 +278,10 @@ impl fmt::Display for Reason {
             Reason::MoreNames { path } => write!(
                 f,
                 "{path} has other names, whose mode would change with it; replace it by a copy of its own"
+            ),
+            Reason::Closed { path } => write!(
+                f,
+                "{path} is a directory of root's that the user cannot pass, and more than keys may be in it; give it to the account, or open it yourself"
             ),
             Reason::Outside { path } => write!(
                 f,

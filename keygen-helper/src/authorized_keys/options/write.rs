@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::Ipv4Addr;
 
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
 use super::{OptionError, Options, PERMISSIONS, Permission, Tunnel, bad_value};
 use crate::bytes::{Bytes, shown};
-use crate::pattern::match_from;
+use crate::pattern::is_sound_from;
 use crate::time::Timestamp;
 
 /// Options that were not read but chosen.
@@ -29,8 +28,7 @@ impl Options {
     /// # Errors
     /// When the list cannot be written down, or sshd would take it for broken.
     pub fn with_from(mut self, list: &[u8]) -> Result<Options, OptionError> {
-        let anybody = Ipv4Addr::UNSPECIFIED.into();
-        if match_from(anybody, b"", list).is_none() {
+        if !is_sound_from(list) {
             return Err(bad_value("from", list));
         }
         self.from = Some(writable("from", list)?);
