@@ -787,11 +787,15 @@ fn a_file_in_nobodys_home_is_audited_for_whom_it_is_said_to_be() {
         assert_eq!(mode(&at.join(path)), before, "{path}");
     }
     // The account is that of the place where the path ends, not of one on the way.
-    let round = format!("/root/../{}/.ssh", at.display());
+    let accounts = fs::read_to_string("/etc/passwd").unwrap();
+    let root = accounts.lines().find(|line| line.starts_with("root:")).unwrap();
+    let home = root.split(':').nth(5).unwrap();
+    let up = "../".repeat(Path::new(home).components().count() - 1);
+    let round = format!("{home}/{up}{}/.ssh", at.display());
     assert_done(at, &["audit", &round]);
-    let round = format!("{}/../../root/.ssh/authorized_keys", at.display());
+    let round = format!("{}/../..{home}/.ssh/authorized_keys", at.display());
     assert_eq!(tell(at, &["audit", &round]).json["user"], "root");
-    let odd = format!("/root/../{}/central/anna", at.display());
+    let odd = format!("{home}/{up}{}/central/anna", at.display());
     assert_eq!(tell(at, &["audit", &odd]).code, Some(1));
 }
 

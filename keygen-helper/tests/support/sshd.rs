@@ -60,7 +60,7 @@ impl Sshd {
         self
     }
 
-    /// Lets its clocks show another time than UTC: `XXX-14` is fourteen hours ahead of it.
+    /// Lets its clocks show another time than UTC: `EAST-14` is fourteen hours ahead of it.
     pub(crate) fn in_zone(mut self, zone: &str) -> Sshd {
         self.zone = zone.to_owned();
         self
