@@ -40,9 +40,15 @@ pub enum Error {
         /// What was found instead.
         how: String,
     },
+    /// The SSH server that a scenario needs did not come up, or could not be asked what it cost.
+    #[error("sshd does not work here: {why}")]
+    Server {
+        /// What it said, or what was missing.
+        why: String,
+    },
     /// `mirror` could not be built.
     #[error(
-        "`cargo build --release -p examples --bin mirror` failed; mend the build, \
+        "`cargo build --release -p examples --bin mirror --bin mirror-agent` failed; mend the build, \
          or give a built program with --mirror PATH"
     )]
     Build,

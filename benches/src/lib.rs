@@ -4,7 +4,8 @@
 //! The story in the order data flows: [`workload`] makes trees, [`peers`] knows
 //! how each program is asked to mirror one, [`measure`] runs it and reads what
 //! it cost, [`walk`] and [`digest`] say whether it did the work, [`scenario`]
-//! alternates the programs round by round, [`table`] prints the medians, and
+//! alternates the programs round by round, over a server of its own ([`sshd`]) and a distance
+//! ([`wan`]) where the target is far, [`table`] prints the medians, and
 //! [`results`] puts them between their markers in `RESULTS.md`.
 //!
 //! ```
@@ -28,8 +29,10 @@ pub mod measure;
 pub mod peers;
 pub mod results;
 pub mod scenario;
+pub mod sshd;
 pub mod table;
 pub mod walk;
+pub mod wan;
 pub mod workload;
 
 pub use error::Error;

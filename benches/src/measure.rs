@@ -14,7 +14,7 @@ use wait4::Wait4;
 use crate::Error;
 
 /// What one run cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// From before the process was started until it was gone.
     pub wall: Duration,
@@ -25,6 +25,19 @@ pub struct Usage {
     /// The kernel counts the starting process until the new program is loaded,
     /// so a reading is never below this program's own few MiB.
     pub peak_memory: Option<u64>,
+    /// What it cost at the other end of a link, if there is one.
+    pub there: Option<There>,
+}
+
+/// What one run cost at the other end: the server's processes, and whatever they started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct There {
+    /// User and system time.
+    pub cpu: Duration,
+    /// Largest resident set of any one of these processes, in bytes.
+    pub peak_memory: u64,
+    /// Bytes that crossed the link in both directions together, where they were counted.
+    pub crossed: Option<u64>,
 }
 
 /// Runs `command` to its end without input; what it prints is thrown away.
@@ -53,6 +66,7 @@ pub fn run(label: &str, command: &mut Command) -> Result<Usage, Error> {
         wall,
         cpu: ended.rusage.utime + ended.rusage.stime,
         peak_memory: Some(ended.rusage.maxrss),
+        there: None,
     })
 }
 
@@ -63,7 +77,8 @@ pub fn run(label: &str, command: &mut Command) -> Result<Usage, Error> {
 pub fn run_here<E>(work: impl FnOnce() -> Result<(), E>) -> Result<Usage, E> {
     let (start, cpu) = (now(), process_time());
     work()?;
-    Ok(Usage { wall: start.elapsed(), cpu: process_time().saturating_sub(cpu), peak_memory: None })
+    let cpu = process_time().saturating_sub(cpu);
+    Ok(Usage { wall: start.elapsed(), cpu, ..Usage::default() })
 }
 
 /// Returns the middle value of an odd number of them, the upper middle of an even one.

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::Error;
+use crate::{Error, sshd::Keys};
 
 /// A program that can make one tree equal to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,6 +177,32 @@ impl Peers {
         command
     }
 
+    /// Builds the command line that makes `target` behind `server` equal to `source`; the server
+    /// listens on `port`, or something that leads to it does.
+    #[must_use]
+    pub fn far_command(
+        &self,
+        tool: &Tool,
+        source: &Path,
+        (server, port): (&Keys, u16),
+        target: &Path,
+        state: &Path,
+    ) -> Command {
+        let mut command = self.start(tool.program);
+        command.args(tool.options);
+        if tool.program == Program::Mirror {
+            let agent = self.mirror.with_file_name("mirror-agent").display().to_string();
+            command.args(["--quiet", "--agent-command", &format!("{agent} --root /")]);
+            command.arg("--state").arg(state).arg("--identity").arg(server.identity());
+            command.args(["--pin", server.pin()]);
+            command.arg(source).arg(format!("ssh://127.0.0.1:{port}{}", target.display()));
+        } else {
+            command.args(["-e", &server.ssh(port)]).arg(source.join(""));
+            command.arg(format!("127.0.0.1:{}", target.join("").display()));
+        }
+        command
+    }
+
     fn start(&self, program: Program) -> Command {
         let mut command = match program {
             Program::Mirror => Command::new(&self.mirror),
@@ -207,7 +233,8 @@ pub fn build_mirror() -> Result<PathBuf, Error> {
     let here = env::current_exe().map_err(Error::io("find", Path::new("compare")))?;
     let profiles = here.parent().and_then(Path::parent).unwrap_or(Path::new("target"));
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--release", "-p", "examples", "--bin", "mirror", "--manifest-path"])
+        .args(["build", "--release", "-p", "examples", "--bin", "mirror", "--bin", "mirror-agent"])
+        .arg("--manifest-path")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
         .arg("--target-dir")
         .arg(profiles)

@@ -6,6 +6,7 @@
 
 mod contestant;
 mod disk;
+mod far;
 mod first_copy;
 mod inputs;
 pub mod keys;
@@ -41,6 +42,14 @@ pub enum Scenario {
     Update,
     /// The directory that holds everything got another name.
     Rename,
+    /// First copy of a kernel tree over SSH, on one machine.
+    SshCopy,
+    /// A release gives way to the next one over SSH, on one machine.
+    SshUpdate,
+    /// First copy of small files over SSH, an ocean apart.
+    WanCopy,
+    /// Nothing changed in a kernel tree, an ocean apart.
+    WanNoop,
     /// Ed25519 keys made.
     KeysEd25519,
     /// A large authorized_keys file read and changed.
@@ -49,7 +58,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them; those that free many inodes come last.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::KeysEd25519,
         Self::AuthorizedKeys,
         Self::NoopKernel,
@@ -59,6 +68,10 @@ impl Scenario {
         Self::CopyDurable,
         Self::MillionCopy,
         Self::MillionNoop,
+        Self::WanCopy,
+        Self::WanNoop,
+        Self::SshCopy,
+        Self::SshUpdate,
         Self::Update,
         Self::Rename,
     ];
@@ -76,6 +89,10 @@ impl Scenario {
             Self::Rename => "rename",
             Self::MillionCopy => "million-copy",
             Self::MillionNoop => "million-noop",
+            Self::SshCopy => "ssh-copy",
+            Self::SshUpdate => "ssh-update",
+            Self::WanCopy => "wan-copy",
+            Self::WanNoop => "wan-noop",
             Self::KeysEd25519 => "keys-ed25519",
             Self::AuthorizedKeys => "authorized-keys",
         }
@@ -94,6 +111,10 @@ impl Scenario {
             Self::Rename => "Rename of the directory that holds everything",
             Self::MillionCopy => "First copy, a million entries",
             Self::MillionNoop => "No-op with state, a million entries",
+            Self::SshCopy => "First copy over SSH on loopback, kernel tree, no durability asked",
+            Self::SshUpdate => "Update from one kernel release to the next over SSH on loopback",
+            Self::WanCopy => "First copy over SSH at 100 ms and 200 Mbit/s, many small files",
+            Self::WanNoop => "No-op with state over SSH at 100 ms and 200 Mbit/s, kernel tree",
             Self::KeysEd25519 => "Ed25519 keys",
             Self::AuthorizedKeys => "A large authorized_keys file",
         }
@@ -122,6 +143,9 @@ impl Scenario {
             }
             Self::Update => update::releases(bench),
             Self::Rename => update::renamed_directory(bench),
+            Self::SshCopy | Self::WanCopy => far::first_copy(self, bench),
+            Self::SshUpdate => far::update(bench),
+            Self::WanNoop => far::noop(bench),
             Self::KeysEd25519 => keys::generate(bench),
             Self::AuthorizedKeys => keys::merge(bench),
         }
@@ -139,6 +163,8 @@ pub struct Settings {
     pub kernel_files: u64,
     /// Small files.
     pub small_files: u64,
+    /// Small files of the first copy an ocean apart.
+    pub wan_files: u64,
     /// Files in the kernel-like tree of the durable copy.
     pub durable_files: u64,
     /// Entries of the million.

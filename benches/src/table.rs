@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use crate::{
     environment::Environment,
-    measure::median,
+    measure::{There, median},
     peers::{Peers, Program},
     scenario::{Comparison, Contestant, Work},
 };
@@ -20,16 +20,22 @@ pub fn markdown(comparison: &Comparison, peers: &Peers, environment: &Environmen
     let rounds = contestants.first().map_or(0, |ours| ours.runs.len());
     let ours = contestants.first().and_then(wall);
     let mut out = format!("### {}\n\n{input}.\n\n", scenario.title());
-    let _ = writeln!(out, "| | wall | from–to | CPU | peak memory | {name} ÷ this | goal |");
-    out.push_str("|---|--:|--:|--:|--:|--:|--:|\n");
+    let far = contestants.iter().any(|it| there(it).is_some());
+    let cost = match far {
+        false => "CPU | peak memory",
+        true => "CPU here | CPU there | peak memory here | there | over the link",
+    };
+    let _ = writeln!(out, "| | wall | from–to | {cost} | {name} ÷ this | goal |");
+    let columns = 4 + cost.split('|').count();
+    let _ = writeln!(out, "|---{}|", "|--:".repeat(columns));
     for (number, contestant) in contestants.iter().enumerate() {
         let ratio = if number == 0 { None } else { ratio(ours, wall(contestant)) };
-        out.push_str(&row(contestant, ratio));
+        out.push_str(&row(contestant, ratio, far));
     }
     let programs = Program::ALL.into_iter().filter(|program| {
-        contestants
-            .iter()
-            .any(|it| matches!(&it.work, Work::Tool(tool) if tool.program == *program))
+        contestants.iter().any(
+            |it| matches!(&it.work, Work::Tool(tool) | Work::Far(tool) if tool.program == *program),
+        )
     });
     let measured = match rounds {
         1 => "One round".to_owned(),
@@ -55,16 +61,29 @@ pub fn markdown(comparison: &Comparison, peers: &Peers, environment: &Environmen
     out
 }
 
-fn row(contestant: &Contestant, ratio: Option<f64>) -> String {
+fn row(contestant: &Contestant, ratio: Option<f64>, far: bool) -> String {
     let runs = &contestant.runs;
     let dash = || "–".to_owned();
     let fastest = runs.iter().map(|run| run.wall).min();
     let slowest = runs.iter().map(|run| run.wall).max();
+    let here = median(runs.iter().map(|run| run.cpu)).map_or_else(dash, seconds);
+    let memory = peak(contestant).map_or_else(dash, bytes);
+    let there = there(contestant);
+    let crossed = median(runs.iter().filter_map(|run| run.there?.crossed));
+    let cost = match far {
+        false => vec![here, memory],
+        true => vec![
+            here,
+            there.map_or_else(dash, |there| seconds(there.cpu)),
+            memory,
+            there.map_or_else(dash, |there| bytes(there.peak_memory)),
+            crossed.map_or_else(dash, bytes),
+        ],
+    };
     let cells = [
         wall(contestant).map_or_else(dash, seconds),
         fastest.zip(slowest).map_or_else(dash, |(a, b)| format!("{}–{}", figure(a), seconds(b))),
-        median(runs.iter().map(|run| run.cpu)).map_or_else(dash, seconds),
-        peak(contestant).map_or_else(dash, bytes),
+        cost.join(" | "),
         ratio.map_or_else(dash, |ratio| format!("{ratio:.3}")),
         contestant.goal.map_or_else(dash, |goal| match ratio {
             Some(ratio) if ratio <= goal => format!("≤ {goal}, met"),
@@ -76,6 +95,14 @@ fn row(contestant: &Contestant, ratio: Option<f64>) -> String {
 
 fn wall(contestant: &Contestant) -> Option<Duration> {
     median(contestant.runs.iter().map(|run| run.wall))
+}
+
+/// What runs cost at the other end: the median of the time, the largest of the memory.
+fn there(contestant: &Contestant) -> Option<There> {
+    let ends = || contestant.runs.iter().filter_map(|run| run.there);
+    let cpu = median(ends().map(|there| there.cpu))?;
+    let peak_memory = ends().map(|there| there.peak_memory).max()?;
+    Some(There { cpu, peak_memory, crossed: None })
 }
 
 /// The largest of all runs: a bound on memory has to hold every time.
@@ -141,6 +168,7 @@ mod tests {
             wall: Duration::from_millis(wall),
             cpu: Duration::from_millis(wall / 2),
             peak_memory: (work != Work::BareWalk).then_some(7_600_000),
+            there: None,
         });
         Contestant { runs: runs.collect(), work, goal }
     }

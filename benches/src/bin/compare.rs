@@ -52,6 +52,9 @@ struct Arguments {
     /// Files in the tree of small files
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     small_files: u64,
+    /// Files in the tree of wan-copy
+    #[arg(long, value_name = "N", default_value_t = 30_000)]
+    wan_files: u64,
     /// Files in the kernel-like tree of copy-durable
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     durable_files: u64,
@@ -138,6 +141,7 @@ fn settings(arguments: &Arguments) -> Result<Settings, Error> {
         durable_rounds: arguments.durable_rounds,
         kernel_files: arguments.kernel_files,
         small_files: arguments.small_files,
+        wan_files: arguments.wan_files,
         durable_files: arguments.durable_files,
         million: arguments.million,
         tree: named(&arguments.tree, &arguments.tree_name)?,

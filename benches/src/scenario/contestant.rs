@@ -19,6 +19,8 @@ pub enum Work {
     BareWalk,
     /// A program.
     Tool(Tool),
+    /// A program whose target is behind an SSH server.
+    Far(Tool),
     /// Something about keys, which runs itself.
     Keys(KeyWork),
 }
@@ -37,7 +39,7 @@ impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BareWalk => f.write_str("bare stat walk, a thread per side"),
-            Self::Tool(tool) => tool.fmt(f),
+            Self::Tool(tool) | Self::Far(tool) => tool.fmt(f),
             Self::Keys(work) => work.fmt(f),
         }
     }
@@ -86,7 +88,7 @@ impl Contestant {
                 let mut command = peers.command(tool, source, target, state);
                 measure::run(&self.work.to_string(), &mut command)
             }
-            Work::Keys(_) => Err(self.wrong("it has nothing to do with trees")),
+            Work::Far(_) | Work::Keys(_) => Err(self.wrong("it does not run here by itself")),
         }
     }
 
@@ -132,7 +134,9 @@ pub(super) fn lineup(
     let mut skipped = Vec::new();
     for (work, goal) in work {
         match &work {
-            Work::Tool(tool) if !peers.has(tool.program) => skipped.push(tool.program.name()),
+            Work::Tool(tool) | Work::Far(tool) if !peers.has(tool.program) => {
+                skipped.push(tool.program.name())
+            }
             _ => contestants.push(Contestant { work, goal, runs: Vec::new() }),
         }
     }

@@ -59,6 +59,14 @@ impl Bench<'_> {
         })
     }
 
+    /// As many files of 1–4 KiB as go over a link.
+    pub(super) fn wan(&mut self) -> Result<NamedTree, Error> {
+        let files = self.settings.wan_files;
+        self.made("small files of mostly 1–4 KiB", "in-wan", |path| {
+            workload::small_files(path, SMALL_SEED, files).map(drop)
+        })
+    }
+
     /// A kernel-like tree of the size that the durable copy can bear.
     pub(super) fn durable(&mut self) -> Result<NamedTree, Error> {
         let files = self.settings.durable_files;

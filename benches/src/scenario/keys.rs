@@ -160,8 +160,7 @@ fn generate_here() -> Result<(), Error> {
 
 /// Adds up what each process took, without the time between them.
 fn generate_by_processes(folder: &Path) -> Result<Usage, Error> {
-    let nothing = Usage { wall: Duration::ZERO, cpu: Duration::ZERO, peak_memory: None };
-    (0..KEYS).try_fold(nothing, |sum, number| {
+    (0..KEYS).try_fold(Usage::default(), |sum, number| {
         let mut command = Command::new("ssh-keygen");
         command.args(["-q", "-t", "ed25519", "-N", "", "-C", "a comment", "-f"]);
         command.arg(folder.join(number.to_string()));
@@ -170,6 +169,7 @@ fn generate_by_processes(folder: &Path) -> Result<Usage, Error> {
             wall: sum.wall + one.wall,
             cpu: sum.cpu + one.cpu,
             peak_memory: sum.peak_memory.max(one.peak_memory),
+            there: None,
         })
     })
 }
