@@ -1,6 +1,7 @@
 //! The calling end of a link: a tree behind an agent.
 
 mod apply;
+mod known;
 mod scan;
 mod transfer;
 

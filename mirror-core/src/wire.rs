@@ -11,6 +11,7 @@ pub(crate) mod frame;
 #[cfg(any(test, feature = "testing"))]
 #[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "public with the feature"))]
 pub(crate) mod fuzz;
+pub(crate) mod gist;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]

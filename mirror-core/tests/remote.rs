@@ -58,6 +58,45 @@ fn push_pull_and_agent_to_agent_do_what_a_local_run_does() {
     }
 }
 
+#[test]
+fn an_unchanged_tree_costs_less_than_a_kibibyte_and_a_change_what_it_is_in() {
+    let ground = Ground::new();
+    ground.fill_source();
+    for number in 0..300 {
+        ground.write(&format!("src/deep/{}/{number}/file", number % 17), "some content");
+    }
+    ground.write("src/cache/1", "hidden by a rule");
+    for (name, source_there, target_there) in [("push", false, true), ("pull", true, false)] {
+        fs::create_dir(ground.path(name)).unwrap();
+        let mut sizes = Vec::new();
+        for round in 0..4 {
+            if round == 2 {
+                ground.write(&format!("src/deep/3/3/{name}"), "new");
+            }
+            let there =
+                tree_behind(AgentConfig::new(ground.path(if source_there { "src" } else { name })));
+            let here = ground.tree(if target_there { "src" } else { name });
+            let (a, b): (&dyn Endpoint, &dyn Endpoint) =
+                if source_there { (&there.tree, &here) } else { (&here, &there.tree) };
+            let mut filter = mirror_core::Filter::builder();
+            filter.exclude("cache/*");
+            let mirror = Mirror::new(a, b).state(ground.path(&format!("state-{name}")));
+            let planned = mirror.filter(filter.build().unwrap()).plan().unwrap();
+            let listed = there.tree.traffic().received() + there.tree.traffic().sent();
+            assert_eq!(planned.plan().is_empty(), round % 2 == 1, "{}", planned.plan());
+            let report = planned.approve(&Guards::default()).unwrap().apply().unwrap();
+            assert!(report.is_clean(), "{:?}", report.problems);
+            there.leave();
+            sizes.push(listed);
+        }
+        eprintln!("{name}: {sizes:?}");
+        let [_, unchanged, changed, after] = sizes[..] else { unreachable!() };
+        assert!(unchanged < 1024 && after < 1024, "{name}: {sizes:?}");
+        // Sixteen bytes for each directory, and the few that are listed.
+        assert!(changed < 1024 + 16 * 360 + 2000, "{name}: {sizes:?}");
+    }
+}
+
 /// Something that somebody did to a tree.
 #[derive(Debug, Clone)]
 enum Edit {

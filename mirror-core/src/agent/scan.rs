@@ -3,15 +3,17 @@
 use super::setback;
 use super::tree::Tree;
 use crate::endpoint::{Endpoint, ScanRequest};
-use crate::entry::{Kind, Side};
-use crate::listing::{self, Listing};
+use crate::entry::{Digest, Entry, Kind, Side};
+use crate::listing::{self, Listing, Listings};
 use crate::path::Name;
 use crate::policy::{Fidelity, Policy};
 use crate::progress::Cancel;
 use crate::wire::LinkError;
+use crate::wire::gist::{self, GISTS_MAX, Gist, Whole};
 use crate::wire::link::Stream;
 use crate::wire::message::{
-    DirectoryPart, HIDES_EXCLUDED, INCOMPLETE, LIST, MORE, OTHER_MOUNT, ScanOrder, Scanned, encode,
+    DirectoryPart, Gists, HIDES_EXCLUDED, INCOMPLETE, Known, LIST, MORE, OTHER_MOUNT, ScanOrder,
+    Scanned, decode, encode,
 };
 
 pub(super) fn list(stream: &Stream, tree: &Tree, order: &ScanOrder) -> Result<(), LinkError> {
@@ -36,30 +38,132 @@ pub(super) fn list(stream: &Stream, tree: &Tree, order: &ScanOrder) -> Result<()
         threads: 1,
         cancel: &cancel,
     };
-    let listings = match local.scan(&request) {
+    let mut listings = match local.scan(&request) {
         Ok(listings) => listings,
         Err(error) => return say(&Scanned::Failed(setback(&error))).map(drop),
     };
     if !say(&Scanned::Root(Box::new(listings.root().clone())))? {
         return Ok(());
     }
-    for listing in listings {
-        let sent = match listing {
-            Ok(listing) => send(listing, &say)?,
+    let mut known = Vec::new();
+    if let Some(whole) = &order.known {
+        if let Some(runs) = unchanged(&mut *listings, whole) {
+            runs.say(&say)?;
+            return say(&Scanned::End).map(drop);
+        }
+        if !say(&Scanned::Differs)? {
+            return Ok(());
+        }
+        let Some(told) = gists(stream)? else { return Ok(()) };
+        known = told;
+        // Once more, rather than keep all that was seen: the caller may be slow, and the tree large.
+        listings = match local.scan(&request) {
+            Ok(listings) => listings,
             Err(error) => return say(&Scanned::Failed(setback(&error))).map(drop),
         };
-        if !sent {
+    }
+    let mut runs = Runs::default();
+    for listing in listings {
+        let listing = match listing {
+            Ok(listing) => listing,
+            Err(error) => return say(&Scanned::Failed(setback(&error))).map(drop),
+        };
+        let gist = || gist::of_listing(&listing.directory, &listing.entries);
+        let is_known = !known.is_empty() && known.binary_search(&gist()).is_ok();
+        if is_known && runs.add(&listing) {
+            if runs.0.len() >= RUNS_TOGETHER {
+                std::mem::take(&mut runs).say(&say)?;
+            }
+            continue;
+        }
+        std::mem::take(&mut runs).say(&say)?;
+        if !send(listing, &say)? {
             return Ok(());
         }
     }
+    runs.say(&say)?;
     say(&Scanned::End).map(drop)
 }
 
-/// Sends a directory in as many parts as it takes.
-fn send(
-    listing: Listing,
-    say: &dyn Fn(&Scanned) -> Result<bool, LinkError>,
-) -> Result<bool, LinkError> {
+/// How many changes of flags are told of a tree that is otherwise as the caller remembers it.
+const RUNS_MAX: usize = 4096;
+
+/// How many runs are kept before they are told.
+const RUNS_TOGETHER: usize = 64;
+
+/// How many files with holes are told of a directory that is otherwise known.
+const HOLES_MAX: usize = 256;
+
+type Say<'a> = dyn Fn(&Scanned) -> Result<bool, LinkError> + 'a;
+
+/// Directories one after the other that the caller knows.
+#[derive(Default)]
+struct Runs(Vec<Known>);
+
+impl Runs {
+    /// Adds a directory; false when more has to be said of it than can be said in a word.
+    fn add(&mut self, listing: &Listing) -> bool {
+        let has_holes = |entry: &&Entry| entry.allocated < entry.kind.size();
+        let sparse = listing.entries.iter().filter(has_holes);
+        let holes: Vec<_> = sparse.map(|entry| (entry.name.clone(), entry.allocated)).collect();
+        let is_plain =
+            !listing.incomplete && listing.litter.is_empty() && listing.problems.is_empty();
+        if !is_plain || holes.len() > HOLES_MAX {
+            return false;
+        }
+        let flags = flags(listing);
+        match self.0.last_mut() {
+            Some(run)
+                if run.flags == flags
+                    && run.holes.is_empty()
+                    && holes.is_empty()
+                    && run.directories < u32::MAX =>
+            {
+                run.directories += 1;
+            }
+            _ => self.0.push(Known { directories: 1, flags, holes }),
+        }
+        true
+    }
+
+    fn say(self, say: &Say<'_>) -> Result<(), LinkError> {
+        // A caller that wants no more is noticed by whoever says something else.
+        self.0.into_iter().try_for_each(|run| say(&Scanned::Known(run)).map(drop))
+    }
+}
+
+/// All directories, if the tree is the one that `whole` stands for.
+fn unchanged(listings: &mut dyn Listings, whole: &Digest) -> Option<Runs> {
+    let mut seen = Whole::of_entry(listings.root());
+    let mut runs = Runs::default();
+    for listing in listings {
+        let listing = listing.ok()?;
+        seen.add(&gist::of_listing(&listing.directory, &listing.entries));
+        if !runs.add(&listing) || runs.0.len() > RUNS_MAX {
+            return None;
+        }
+    }
+    (seen.finish() == *whole).then_some(runs)
+}
+
+/// What the caller remembers, sorted; None when it wants no more.
+fn gists(stream: &Stream) -> Result<Option<Vec<Gist>>, LinkError> {
+    let mut all = Vec::new();
+    loop {
+        let Some(message) = stream.receive()? else { return Ok(None) };
+        let Gists(told) = decode(&message)?;
+        if told.is_empty() {
+            all.sort_unstable();
+            return Ok(Some(all));
+        }
+        if all.len() + told.len() > GISTS_MAX {
+            return Err(LinkError::Protocol("S14: more directories are known than are asked for"));
+        }
+        all.extend(told);
+    }
+}
+
+fn flags(listing: &Listing) -> u8 {
     let mut flags = 0;
     for (is_so, flag) in [
         (listing.incomplete, INCOMPLETE),
@@ -68,6 +172,12 @@ fn send(
     ] {
         flags |= if is_so { flag } else { 0 };
     }
+    flags
+}
+
+/// Sends a directory in as many parts as it takes.
+fn send(listing: Listing, say: &Say<'_>) -> Result<bool, LinkError> {
+    let flags = flags(&listing);
     let directory = listing.directory;
     let mut part = DirectoryPart {
         directory: directory.clone(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::RemoteTree;
+use super::known::Memory;
 use crate::agent::Limits;
 use crate::endpoint::ScanRequest;
 use crate::entry::{Entry, Side};
@@ -15,10 +16,11 @@ use crate::policy::Compare;
 use crate::progress::Cancel;
 use crate::reconcile::compare::is_known;
 use crate::wire::LinkError;
+use crate::wire::gist::Gist;
 use crate::wire::link::Stream;
 use crate::wire::message::{
-    DirectoryPart, HIDES_EXCLUDED, INCOMPLETE, MORE, OTHER_MOUNT, Request, ScanOrder, Scanned,
-    Setback, decode,
+    DirectoryPart, Gists, HIDES_EXCLUDED, INCOMPLETE, Known, LIST, MORE, OTHER_MOUNT, Request,
+    ScanOrder, Scanned, Setback, decode, encode,
 };
 use crate::wire::valid;
 
@@ -27,11 +29,13 @@ impl RemoteTree {
         &self,
         request: &ScanRequest<'_>,
     ) -> Result<Box<dyn Listings + Send>, Error> {
+        let known = request.base.clone().map(|base| Memory::of(base, request.side));
         let order = ScanOrder {
             fidelity: request.policy.fidelity,
             one_file_system: request.policy.one_file_system,
             filter: request.filter.clone(),
             hide_excluded: request.hide_excluded,
+            known: known.as_ref().and_then(|known| known.whole),
         };
         let started = || -> Result<Result<(Stream, Entry), Setback>, LinkError> {
             let stream = self.open_stream(&Request::Scan(order))?;
@@ -72,7 +76,19 @@ impl RemoteTree {
         };
         let peer = self.peer.clone();
         let (cancel, ended) = (request.cancel.clone(), false);
-        Ok(Box::new(RemoteListings { stream, root, order, recall, peer, cancel, ended }))
+        let listings = RemoteListings {
+            stream,
+            root,
+            order,
+            known,
+            run: Known::default(),
+            told: false,
+            recall,
+            peer,
+            cancel,
+            ended,
+        };
+        Ok(Box::new(listings))
     }
 }
 
@@ -117,8 +133,8 @@ fn place(entry: &Entry) -> (u64, u64) {
 
 /// A directory that has to be listed.
 #[derive(Debug)]
-struct Pending {
-    path: RelPath,
+pub(super) struct Pending {
+    pub(super) path: RelPath,
     place: (u64, u64),
 }
 
@@ -229,6 +245,12 @@ struct RemoteListings {
     stream: Stream,
     root: Entry,
     order: Order,
+    /// What the agent need not list as long as it is as remembered.
+    known: Option<Memory>,
+    /// The directories that come next and are.
+    run: Known,
+    /// Whether the agent has been told of all of that.
+    told: bool,
     recall: Recall,
     peer: String,
     cancel: Cancel,
@@ -240,11 +262,27 @@ impl RemoteListings {
         let mut listing = Listing::default();
         let mut begun = false;
         loop {
+            if self.run.directories > 0 {
+                self.run.directories -= 1;
+                return self.remembered().map(Some);
+            }
             let Some(message) = self.stream.receive()? else {
                 return Err(LinkError::Protocol("a listing that ends before its end"));
             };
             let part = match decode(&message)? {
                 Scanned::Directory(part) => part,
+                Scanned::Differs if !begun && !self.told => {
+                    self.told = true;
+                    self.tell()?;
+                    continue;
+                }
+                Scanned::Known(run) if !begun && run.directories > 0 => {
+                    if run.directories > 1 && !run.holes.is_empty() {
+                        return Err(LinkError::Protocol("files with holes in several directories"));
+                    }
+                    self.run = run;
+                    continue;
+                }
                 Scanned::End if !begun => return self.order.end().map(|()| None),
                 Scanned::Failed(Setback::Refused(why)) => {
                     return Err(LinkError::Refused(valid::text(&why)));
@@ -266,11 +304,41 @@ impl RemoteListings {
             if more {
                 continue;
             }
-            if let Some(done) = self.order.finish(&listing) {
-                self.recall.listing(&mut listing, done.place);
-            }
-            return Ok(Some(listing));
+            return Ok(Some(self.finished(listing)));
         }
+    }
+
+    fn finished(&mut self, mut listing: Listing) -> Listing {
+        if let Some(done) = self.order.finish(&listing) {
+            self.recall.listing(&mut listing, done.place);
+        }
+        listing
+    }
+
+    /// The next directory, which is as this end remembers it: held to all that a listing is.
+    fn remembered(&mut self) -> Result<Listing, LinkError> {
+        let (Some(known), Some(due)) = (&self.known, self.order.pending.last()) else {
+            return Err(LinkError::Protocol(
+                "S25: a directory is called known that is in no other",
+            ));
+        };
+        let part = known.part(due, &self.run)?;
+        let mut listing = Listing::default();
+        self.order.add(&mut listing, part)?;
+        Ok(self.finished(listing))
+    }
+
+    /// Tells what this end remembers.
+    fn tell(&mut self) -> Result<(), LinkError> {
+        let known = self.known.as_mut().filter(|known| known.whole.is_some());
+        let known = known.ok_or(LinkError::Protocol("it asks for what nobody remembers"))?;
+        let gists = std::mem::take(&mut known.gists);
+        for gists in gists.chunks(LIST / size_of::<Gist>()) {
+            if !self.stream.send(&encode(&Gists(gists.to_vec())))? {
+                return Ok(());
+            }
+        }
+        self.stream.send(&encode(&Gists(Vec::new()))).map(drop)
     }
 }
 

@@ -229,7 +229,11 @@ fn meet_as(
         .map(|known| if known == "ssh-rsa" { KEY_TYPES[2] } else { known.as_str() })
         .collect();
     prefer(MethodType::HostKey, &types.join(","))?;
+    let started = now();
     session.handshake().map_err(|error| cannot("agree on how to speak SSH", &error))?;
+    // Something in between may have answered the connection; the handshake goes all the way, and
+    // takes four round trips.
+    let distance = distance.max(started.elapsed() / 4);
     check_host_key(&session, options)?;
     Ok((session, socket, distance))
 }
@@ -242,8 +246,7 @@ fn connect(options: &SshOptions) -> Result<(TcpStream, Duration), LinkError> {
         .map_err(|error| LinkError::Unreachable(format!("its name cannot be found: {error}")))?;
     let mut last = LinkError::Unreachable("its name has no address".to_owned());
     for address in addresses {
-        #[expect(clippy::disallowed_methods, reason = "the edge measures how far the host is")]
-        let started = Instant::now();
+        let started = now();
         match TcpStream::connect_timeout(&address, options.timeout) {
             Ok(socket) => {
                 let distance = started.elapsed();
@@ -254,6 +257,11 @@ fn connect(options: &SshOptions) -> Result<(TcpStream, Duration), LinkError> {
         }
     }
     Err(last)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge measures how far the host is")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn check_host_key(session: &Session, options: &SshOptions) -> Result<(), LinkError> {
@@ -287,6 +295,19 @@ fn check_host_key(session: &Session, options: &SshOptions) -> Result<(), LinkErr
 fn log_in(session: &Session, options: &SshOptions) -> Result<(), LinkError> {
     let user = options.user.as_str();
     let login = |why: String| LinkError::Login { user: user.to_owned(), why };
+    let mut tried = Vec::new();
+    let mut logins = options.logins.iter();
+    // A key is what nearly every server takes, so that asking comes after the first one.
+    let first = match options.logins.first() {
+        Some(Login::Key { key, passphrase }) => {
+            logins.next();
+            Some(by_key(session, user, key, passphrase.as_ref()))
+        }
+        _ => None,
+    };
+    if session.authenticated() {
+        return Ok(());
+    }
     // Asking for the methods is itself an attempt, which a server may grant.
     let methods = match session.auth_methods(user) {
         Ok(methods) => methods.to_owned(),
@@ -294,18 +315,12 @@ fn log_in(session: &Session, options: &SshOptions) -> Result<(), LinkError> {
         Err(error) => return Err(login(format!("it does not say how: {}", error.message()))),
     };
     let takes = |method: &str| methods.split(',').any(|taken| taken == method);
-    let mut tried = Vec::new();
-    for attempt in &options.logins {
+    let no_key = || "no key, since it takes none".to_owned();
+    tried.extend(first.map(|why| if takes("publickey") { why } else { no_key() }));
+    for attempt in logins {
         match attempt {
             Login::Key { key, passphrase } if takes("publickey") => {
-                let passphrase = passphrase.as_ref().map(|secret| secret.0.as_str());
-                match session.userauth_pubkey_memory(user, None, &key.0, passphrase) {
-                    Ok(()) => {}
-                    Err(error) if is_unreadable(&error) => {
-                        tried.push("a key that cannot be read without its passphrase".to_owned());
-                    }
-                    Err(error) => tried.push(format!("a key: {}", error.message())),
-                }
+                tried.push(by_key(session, user, key, passphrase.as_ref()));
             }
             Login::Agent if takes("publickey") => match by_agent(session, user) {
                 Ok(0) => tried.push("an SSH agent without identities".to_owned()),
@@ -323,7 +338,7 @@ fn log_in(session: &Session, options: &SshOptions) -> Result<(), LinkError> {
                     tried.push("a password".to_owned());
                 }
             }
-            Login::Key { .. } => tried.push("no key, since it takes none".to_owned()),
+            Login::Key { .. } => tried.push(no_key()),
             Login::Agent => tried.push("no SSH agent, since it takes no keys".to_owned()),
             Login::Password(_) => tried.push("no password, since it takes none".to_owned()),
         }
@@ -333,6 +348,18 @@ fn log_in(session: &Session, options: &SshOptions) -> Result<(), LinkError> {
     }
     let tried = if tried.is_empty() { "nothing".to_owned() } else { tried.join("; ") };
     Err(login(format!("tried {tried}; it takes {methods}")))
+}
+
+/// Tries a key; returns what to say of it if it was not enough.
+fn by_key(session: &Session, user: &str, key: &Secret, passphrase: Option<&Secret>) -> String {
+    let passphrase = passphrase.map(|secret| secret.0.as_str());
+    match session.userauth_pubkey_memory(user, None, &key.0, passphrase) {
+        Ok(()) => "a key, which was not enough".to_owned(),
+        Err(error) if is_unreadable(&error) => {
+            "a key that cannot be read without its passphrase".to_owned()
+        }
+        Err(error) => format!("a key: {}", error.message()),
+    }
 }
 
 /// libssh2 has two errors for a key that it cannot read, which one depends on the cipher.

@@ -13,6 +13,8 @@
 //! valid only at its place, so that nothing can be dropped, repeated or exchanged unseen.
 
 use std::io::{self, Read};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::LinkError;
 
@@ -21,6 +23,9 @@ pub(crate) const BODY_MAX: usize = 1 << 20;
 
 /// What comes before a body.
 pub(crate) const HEADER: usize = 4 + 4 + 1 + 16;
+
+/// How hard bodies are compressed at the least and at the most.
+const LEVELS: RangeInclusive<i32> = 1..=8;
 
 /// Bodies below this are not worth compressing.
 const COMPRESS_FROM: usize = 200;
@@ -55,19 +60,38 @@ fn cut(hash: blake3::Hash) -> Check {
 pub(crate) struct Encoder {
     check: Check,
     compressor: zstd::bulk::Compressor<'static>,
+    level: i32,
     frame: Vec<u8>,
     compressed: Vec<u8>,
 }
 
 impl Encoder {
-    /// Frames that follow on `magic`, compressed at `level`.
+    /// Frames that follow on `magic`, compressed at `level` until told to [`adapt`](Self::adapt)
+    /// it.
     pub(crate) fn new(magic: &[u8; 16], level: i32) -> io::Result<Encoder> {
         Ok(Encoder {
             check: first_check(magic),
             compressor: zstd::bulk::Compressor::new(level)?,
+            level,
             frame: Vec::new(),
             compressed: Vec::new(),
         })
+    }
+
+    /// Compresses harder while writing takes far longer than compressing, and less hard while it
+    /// takes less: a slow link is the better for each byte less, and a fast one for the time.
+    pub(crate) fn adapt(&mut self, compressing: Duration, writing: Duration) -> io::Result<()> {
+        let step = match () {
+            () if writing > compressing * 3 => 1,
+            () if writing < compressing => -1,
+            () => return Ok(()),
+        };
+        let level = (self.level + step).clamp(*LEVELS.start(), *LEVELS.end());
+        if level != self.level {
+            self.compressor.set_compression_level(level)?;
+            self.level = level;
+        }
+        Ok(())
     }
 
     /// The frame for `body`, which holds 1 to [`BODY_MAX`] bytes.

@@ -245,6 +245,7 @@ pub fn attack(
                     one_file_system: false,
                     filter,
                     hide_excluded: true,
+                    known: None,
                 }))
             };
             let mut requests = (1..=40)

@@ -86,6 +86,7 @@ fn scan() -> Request {
         one_file_system: true,
         filter: filter.build().unwrap(),
         hide_excluded: true,
+        known: Some(Digest::of(b"what is remembered")),
     })
 }
 
@@ -168,6 +169,8 @@ fn caller() -> Vec<Said> {
             },
         ),
         said(1, OPEN, &scan()),
+        said(1, MESSAGE, &Gists(vec![[7; 16], [8; 16]])),
+        said(1, MESSAGE, &Gists(Vec::new())),
         said(2, OPEN, &Request::Digest),
         said(2, MESSAGE, &wanted("a")),
         said(2, MESSAGE, &Wanted::NoMore),
@@ -231,6 +234,7 @@ fn agent() -> Vec<Said> {
             },
         ),
         said(1, MESSAGE, &Scanned::Root(Box::new(entry("", Kind::Directory, 2)))),
+        said(1, MESSAGE, &Scanned::Differs),
         said(
             1,
             MESSAGE,
@@ -263,6 +267,20 @@ fn agent() -> Vec<Said> {
                 problems: vec![problem.clone()],
                 flags: INCOMPLETE | OTHER_MOUNT,
                 ..DirectoryPart::default()
+            }),
+        ),
+        said(
+            1,
+            MESSAGE,
+            &Scanned::Known(Known { directories: 300, flags: HIDES_EXCLUDED, holes: Vec::new() }),
+        ),
+        said(
+            1,
+            MESSAGE,
+            &Scanned::Known(Known {
+                directories: 1,
+                holes: vec![(Name::new(b"image").unwrap(), 4096)],
+                ..Known::default()
             }),
         ),
         said(1, MESSAGE, &Scanned::End),

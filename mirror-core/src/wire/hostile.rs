@@ -1007,6 +1007,7 @@ fn samples() -> [Vec<u8>; 8] {
             one_file_system: false,
             filter: crate::Filter::builder().exclude("*.log").build().unwrap(),
             hide_excluded: true,
+            known: None,
         })),
     ]
 }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::frame::{BODY_MAX, Decoder, Encoder};
 use super::{AGENT_MAGIC, CALLER_MAGIC, LinkError};
@@ -39,16 +39,19 @@ pub(crate) const MESSAGE_HEADER: usize = 4 + 1 + 4;
 pub(crate) const MESSAGE_MAX: usize = BODY_MAX - MESSAGE_HEADER;
 
 /// A frame takes no further message when it holds this much.
-const BATCH: usize = 256 << 10;
+const BATCH: usize = 768 << 10;
 
 /// How many bytes may wait to be written.
-const QUEUE: usize = 1 << 20;
+const QUEUE: usize = 2 << 20;
 
 /// How long the last messages may take to get away when a link is left.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// How hard frames are compressed.
+/// How hard the first frames are compressed.
 const LEVEL: i32 = 3;
+
+/// Frames from this size on tell whether the link or compressing for it is what takes time.
+const TELLING: usize = 64 << 10;
 
 pub(crate) const OPEN: u8 = 1;
 pub(crate) const MESSAGE: u8 = 2;
@@ -160,6 +163,11 @@ struct Shared {
     role: Role,
 }
 
+#[expect(clippy::disallowed_methods, reason = "the edge sees how fast the link is")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// A poisoned lock means that a thread panicked between two whole statements.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -204,8 +212,15 @@ impl Shared {
             if body.is_empty() {
                 return Ok(());
             }
-            writer.write_all(encoder.encode(&body)).map_err(failed)?;
+            let started = now();
+            let frame = encoder.encode(&body);
+            let encoded = now();
+            writer.write_all(frame).map_err(failed)?;
             writer.flush().map_err(failed)?;
+            if body.len() >= TELLING {
+                let compressing = encoded.duration_since(started);
+                encoder.adapt(compressing, now().duration_since(encoded)).map_err(failed)?;
+            }
             if last {
                 let mut state = lock(&self.state);
                 state.left = true;

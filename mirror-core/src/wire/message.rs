@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::LinkError;
+use super::gist::Gist;
 use crate::capacity::Capacity;
 use crate::entry::{Bytes, Digest, Entry, Identity, Problem};
 use crate::filter::Filter;
@@ -91,6 +92,9 @@ pub(crate) struct ScanOrder {
     pub(crate) filter: Filter,
     /// Whether what the filter excludes is left out.
     pub(crate) hide_excluded: bool,
+    /// What stands for all that the caller remembers of the listing
+    /// ([`Whole`](super::gist::Whole)).
+    pub(crate) known: Option<Digest>,
 }
 
 /// A part of a listing.
@@ -104,7 +108,26 @@ pub(crate) enum Scanned {
     End,
     /// It cannot be listed.
     Failed(Setback),
+    /// The tree is not as the caller remembers it: the caller sends [`Gists`].
+    Differs,
+    /// Directories that come next are as the caller remembers them.
+    Known(Known),
 }
+
+/// Directories that come next and are as the caller remembers them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    /// How many.
+    pub(crate) directories: u32,
+    /// The flags of each.
+    pub(crate) flags: u8,
+    /// The files with holes, which only a single directory has, and what each takes.
+    pub(crate) holes: Vec<(Name, u64)>,
+}
+
+/// What stands for directories that the caller remembers, in any order; none when all were told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gists(pub(crate) Vec<Gist>);
 
 /// A directory and what is in it, or as much as goes into one message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
