@@ -117,7 +117,7 @@ fn local_and_remote_runs_make_the_same_plan() {
 fn s32_a_restricted_key_reaches_its_root_and_nothing_else() {
     let ground = every_kind();
     let Some(server) = Server::start(&ground.path("")) else { return };
-    server.authorize(&format!("command=\"{}\",restrict", Server::agent(&ground.dst())));
+    server.restrict(&Server::agent(&ground.dst()));
     let mirror = server.knock(ground.mirror());
     mirror.clone().to(server.address(&ground.dst())).done();
     assert_agreed(&ground, &ground.dst());
@@ -129,7 +129,7 @@ fn s32_a_restricted_key_reaches_its_root_and_nothing_else() {
     }
     assert!(!ground.path("dst-other").exists());
 
-    server.authorize(&format!("command=\"{} --read-only\",restrict", Server::agent(&ground.src())));
+    server.restrict(&format!("{} --read-only", Server::agent(&ground.src())));
     let run = mirror.clone().from(ground.dst()).to(server.address(Path::new("")));
     fs::write(ground.dst().join("new"), "new").unwrap();
     let run = run.run().ends(1);

@@ -20,5 +20,5 @@ pub(crate) use ground::{Ground, am_root, settle};
 pub(crate) use mounts::Mounts;
 pub(crate) use peer::{assert_rsync_agrees, peer};
 pub(crate) use run::{Mirror, Run};
-pub(crate) use server::Server;
+pub(crate) use server::{Server, Setup};
 pub(crate) use tree::{assert_level, assert_untouched, data_map, names_in, snapshot, stamps};

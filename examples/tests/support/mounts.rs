@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::ground::am_root;
 
-/// A mount namespace with one tmpfs in it. It is gone with its holder.
+/// A mount namespace with something mounted in it. It is gone with its holder.
 #[derive(Debug)]
 pub(crate) struct Mounts {
     holder: Child,
@@ -18,10 +18,25 @@ impl Mounts {
     /// Mounts a tmpfs over the folder `at`, with options such as `size=1m,nr_inodes=20`.
     /// Where mounting is not possible this is told, and there is none.
     pub(crate) fn tmpfs(at: &Path, options: &str) -> Option<Self> {
-        let script = r#"mount -t tmpfs -o "$1" none "$2" && echo mounted && read -r _"#;
+        Self::made(r#"mount -t tmpfs -o "$1" none "$2""#, options, at)
+    }
+
+    /// Puts the files of the folder `at` over those in /etc that have the same names. Nobody but
+    /// root may.
+    pub(crate) fn over_etc(at: &Path, names: &[&str]) -> Option<Self> {
+        if !am_root() {
+            println!("skipped: only root can become somebody else");
+            return None;
+        }
+        let script = r#"for name in $1; do mount --bind "$2/$name" "/etc/$name" || exit; done"#;
+        Self::made(script, &names.join(" "), at)
+    }
+
+    fn made(script: &str, options: &str, at: &Path) -> Option<Self> {
+        let script = format!("{script} && echo mounted && read -r _");
         let mut holder = Command::new("unshare")
             .args(if am_root() { &["-m"][..] } else { &["-m", "--map-root-user"] })
-            .args(["--", "sh", "-c", script, "sh", options])
+            .args(["--", "sh", "-c", &script, "sh", options])
             .arg(at)
             // The holder waits on its standard input, so it ends when the test does.
             .stdin(Stdio::piped())
@@ -34,7 +49,7 @@ impl Mounts {
         let mounts = Self { holder, at: at.to_owned() };
         let read = BufReader::new(stdout).read_line(&mut line);
         if read.is_err() || line != "mounted\n" {
-            println!("skipped: mounting a tmpfs is not possible here");
+            println!("skipped: mounting is not possible here");
             return None;
         }
         Some(mounts)

@@ -1,6 +1,8 @@
 //! Peers that say what nobody may say. Each test names the property of the security catalogue that
 //! it is about.
 
+mod memory;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
