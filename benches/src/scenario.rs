@@ -48,6 +48,8 @@ pub enum Scenario {
     SshUpdate,
     /// First copy of small files over SSH, an ocean apart.
     WanCopy,
+    /// First copy of a kernel tree over SSH, an ocean apart, over a wide link.
+    WanBulk,
     /// Nothing changed in a kernel tree, an ocean apart.
     WanNoop,
     /// Ed25519 keys made.
@@ -58,7 +60,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them; those that free many inodes come last.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::KeysEd25519,
         Self::AuthorizedKeys,
         Self::NoopKernel,
@@ -69,6 +71,7 @@ impl Scenario {
         Self::MillionCopy,
         Self::MillionNoop,
         Self::WanCopy,
+        Self::WanBulk,
         Self::WanNoop,
         Self::SshCopy,
         Self::SshUpdate,
@@ -92,6 +95,7 @@ impl Scenario {
             Self::SshCopy => "ssh-copy",
             Self::SshUpdate => "ssh-update",
             Self::WanCopy => "wan-copy",
+            Self::WanBulk => "wan-bulk",
             Self::WanNoop => "wan-noop",
             Self::KeysEd25519 => "keys-ed25519",
             Self::AuthorizedKeys => "authorized-keys",
@@ -114,6 +118,7 @@ impl Scenario {
             Self::SshCopy => "First copy over SSH on loopback, kernel tree, no durability asked",
             Self::SshUpdate => "Update from one kernel release to the next over SSH on loopback",
             Self::WanCopy => "First copy over SSH at 100 ms and 200 Mbit/s, many small files",
+            Self::WanBulk => "First copy over SSH at 100 ms and 1 Gbit/s, kernel tree",
             Self::WanNoop => "No-op with state over SSH at 100 ms and 200 Mbit/s, kernel tree",
             Self::KeysEd25519 => "Ed25519 keys",
             Self::AuthorizedKeys => "A large authorized_keys file",
@@ -143,7 +148,7 @@ impl Scenario {
             }
             Self::Update => update::releases(bench),
             Self::Rename => update::renamed_directory(bench),
-            Self::SshCopy | Self::WanCopy => far::first_copy(self, bench),
+            Self::SshCopy | Self::WanCopy | Self::WanBulk => far::first_copy(self, bench),
             Self::SshUpdate => far::update(bench),
             Self::WanNoop => far::noop(bench),
             Self::KeysEd25519 => keys::generate(bench),

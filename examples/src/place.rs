@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::thread;
 
 use clap::Args;
 use mirror_core::{
@@ -91,6 +92,10 @@ pub struct Reach {
     /// Reach it through this program, such as 'ssh -J bastion', instead of the built-in SSH.
     #[arg(long, value_name = "CMD")]
     pub ssh_command: Option<String>,
+    /// Reach it by so many connections at once. More than one helps where the way is long and wide:
+    /// what one carries ends at about 20 MB/s at a round trip of 100 ms.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub connections: u8,
     /// Send and receive at most this many bytes a second; k, M and G are powers of 1024.
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub bwlimit: Option<u64>,
@@ -114,7 +119,7 @@ pub enum Tree {
     /// On this machine.
     Here(LocalTree),
     /// Behind an agent.
-    There(Box<RemoteTree>),
+    There(Arc<RemoteTree>),
 }
 
 impl Tree {
@@ -168,16 +173,36 @@ impl Reach {
 
     fn enter(&self, to: &Destination, path: &Path, may_be_missing: bool) -> Result<Tree, Error> {
         let failed = |source| Error::Link { peer: to.to_string(), source };
-        let mut transport = match &self.ssh_command {
-            Some(program) => ssh_program(program, to, &self.agent_command).map_err(failed)?,
-            None => self.connect(to).map_err(failed)?,
-        };
-        if let Some(rate) = self.bwlimit {
-            transport = transport.limited(rate);
-        }
         let options = RemoteOptions::default().path(path).may_be_missing(may_be_missing);
-        let tree = RemoteTree::connect(transport, to.to_string(), &options)?;
-        Ok(Tree::There(Box::new(tree)))
+        let tree = RemoteTree::connect(self.carry(to).map_err(failed)?, to.to_string(), &options)?;
+        let tree = Arc::new(tree);
+        for _ in 1..self.connections {
+            // Meanwhile the trees are compared.
+            let (reach, to, tree) = (self.clone(), to.clone(), Arc::downgrade(&tree));
+            thread::spawn(move || {
+                let failed = |source| Error::Link { peer: to.to_string(), source };
+                let joined = reach.carry(&to).map_err(failed).and_then(|transport| {
+                    // The run may be over by now.
+                    tree.upgrade().map_or(Ok(()), |tree| tree.join(transport))
+                });
+                if let Err(error) = joined {
+                    eprintln!("mirror: going on with fewer connections: {error}");
+                }
+            });
+        }
+        Ok(Tree::There(tree))
+    }
+
+    /// A connection to what runs on the other machine.
+    fn carry(&self, to: &Destination) -> Result<Transport, LinkError> {
+        let transport = match &self.ssh_command {
+            Some(program) => ssh_program(program, to, &self.agent_command)?,
+            None => self.connect(to)?,
+        };
+        Ok(match self.bwlimit {
+            Some(rate) => transport.limited(rate.div_ceil(self.connections.into())),
+            None => transport,
+        })
     }
 
     #[cfg(not(feature = "ssh"))]

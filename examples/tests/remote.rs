@@ -164,6 +164,26 @@ fn a_missing_target_is_made_and_a_missing_source_is_an_error() {
 }
 
 #[test]
+fn several_connections_bring_over_what_one_does() {
+    let ground = every_kind();
+    ground.source("noise", noise(3, 20 << 20));
+    let Some(server) = Server::start(&ground.path("")) else { return };
+    server.restrict(&Server::agent(&ground.dst()));
+    let mirror = server.knock(ground.mirror()).args(["--connections", "4", "--bwlimit", "4M"]);
+    // Slow enough that all of them are there before it is over.
+    let run = mirror.to(server.address(&ground.dst())).done();
+    assert_agreed(&ground, &ground.dst());
+    assert!(run.err.is_empty(), "{}", run.shown());
+    let opened = server.read("log").matches("Accepted publickey").count();
+    assert_eq!(opened, 4, "{}", server.read("log"));
+    fs::remove_file(ground.src().join("noise")).unwrap();
+    server.authorize("");
+    let mirror = server.reach_by_program(ground.mirror()).args(["--connections", "3"]);
+    mirror.from(server.address(&ground.src())).to(server.address(&ground.dst())).done();
+    assert_agreed(&ground, &ground.dst());
+}
+
+#[test]
 fn a_limited_bandwidth_is_not_exceeded_and_changes_nothing_else() {
     let ground = Ground::new();
     ground.source("noise", noise(1, 300_000));

@@ -6,14 +6,16 @@
 
 mod apply;
 mod fetch;
+mod meeting;
 mod scan;
 mod tree;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use crate::entry::Bytes;
 use crate::error::Error;
 use crate::fs::{Fs, RealFs};
 use crate::policy::Fidelity;
@@ -24,7 +26,8 @@ use crate::wire::message::{
     Answer, Enter, Hello, Request, SCAN, SCAN_MAX, Scanned, Setback, Standing, Welcome, decode,
     encode,
 };
-use crate::wire::{LinkError, VERSIONS};
+use crate::wire::{JOINER_MAGIC, LinkError, VERSIONS};
+use meeting::Meeting;
 use tree::Tree;
 
 pub(crate) use apply::phase_of;
@@ -145,6 +148,12 @@ impl Default for Limits {
 /// way has stopped between two steps, and what it had not finished has been removed.
 pub fn serve(transport: Transport, config: &AgentConfig) -> Result<(), Error> {
     let failed = |source| Error::Link { peer: "the caller".to_owned(), source };
+    let silence = config.patience.silence;
+    let (first, transport) = transport.first(16, silence, &meeting::may_begin).map_err(failed)?;
+    if first == JOINER_MAGIC {
+        return meeting::relay(transport, silence).map_err(failed);
+    }
+    let transport = transport.preceded_by(first);
     let link = Link::start(transport, Role::Agent, config.patience).map_err(failed)?;
     let served = greet(&link, config).and_then(|tree| match tree {
         Some(tree) => attend(&link, &Arc::new(tree)),
@@ -205,16 +214,17 @@ pub(crate) fn common_version(theirs: (u16, u16)) -> Result<u16, LinkError> {
 /// Answers requests, several at once, until the caller leaves.
 fn attend(link: &Link, tree: &Arc<Tree>) -> Result<(), LinkError> {
     let mut under_way: Vec<thread::JoinHandle<()>> = Vec::new();
+    let meeting = Arc::new(Mutex::new(None));
     let ended = loop {
         let stream = match link.accept() {
             Ok(Some(stream)) => Arc::new(stream),
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         };
-        let tree = tree.clone();
+        let (tree, link, meeting) = (tree.clone(), link.clone(), meeting.clone());
         let answering = move || {
             // A link that failed has told everybody; a request that cannot be read ends it.
-            if let Err(LinkError::Protocol(why)) = answer(&stream, &tree) {
+            if let Err(LinkError::Protocol(why)) = answer(&stream, &tree, &link, &meeting) {
                 stream.accuse(why);
             }
             stream.close();
@@ -235,7 +245,12 @@ fn attend(link: &Link, tree: &Arc<Tree>) -> Result<(), LinkError> {
     ended
 }
 
-fn answer(stream: &Arc<Stream>, tree: &Arc<Tree>) -> Result<(), LinkError> {
+fn answer(
+    stream: &Arc<Stream>,
+    tree: &Arc<Tree>,
+    link: &Link,
+    meeting: &Mutex<Option<Meeting>>,
+) -> Result<(), LinkError> {
     let Some(first) = stream.receive()? else { return Ok(()) };
     // The rules of a filter become large when they are read, so they are for one at a time.
     let is_scan = first.first() == Some(&SCAN);
@@ -259,6 +274,20 @@ fn answer(stream: &Arc<Stream>, tree: &Arc<Tree>) -> Result<(), LinkError> {
             Ok(root) => Answer::Locked(root),
             Err(error) => Answer::Failed(setback(&error)),
         },
+        Request::Meet => {
+            let meeting = &mut *meeting.lock().unwrap_or_else(PoisonError::into_inner);
+            let opened = match meeting.take() {
+                Some(opened) => Ok(opened),
+                None => Meeting::open(link),
+            };
+            match opened {
+                Ok(opened) => Answer::Meeting(Bytes(meeting.insert(opened).place().into())),
+                Err(error) => Answer::Failed(Setback::Refused(format!(
+                    "it takes no further connections: {}",
+                    crate::error::explain(&error)
+                ))),
+            }
+        }
     };
     stream.send(&encode(&reply)).map(drop)
 }

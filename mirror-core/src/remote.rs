@@ -18,7 +18,7 @@ use crate::capacity::Capacity;
 use crate::endpoint::sealed::Sealed;
 use crate::endpoint::{Endpoint, Job, Opened, Outcomes, ScanRequest, Source};
 use crate::entry::{Bytes, Digest, Entry, Identity};
-use crate::error::Error;
+use crate::error::{Error, explain};
 use crate::guard::Refused;
 use crate::listing::Listings;
 use crate::manifest::RootId;
@@ -26,11 +26,11 @@ use crate::path::RelPath;
 use crate::policy::Capabilities;
 use crate::progress::Cancel;
 use crate::transport::{LastWords, Traffic, Transport};
-use crate::wire::link::{Link, Patience, Role, Stream};
+use crate::wire::link::{Link, Patience, Role, Stream, not_an_agent};
 use crate::wire::message::{
     Answer, Digests, Enter, Hello, Request, Setback, Standing, Wanted, Welcome, decode, encode,
 };
-use crate::wire::{LinkError, VERSIONS, valid};
+use crate::wire::{AGENT_MAGIC, JOINER_MAGIC, LinkError, MEETING, VERSIONS, valid};
 use transfer::Transfer;
 
 /// How a tree behind an agent is entered.
@@ -165,7 +165,40 @@ impl RemoteTree {
         })
     }
 
-    /// What went over the connection so far.
+    /// Takes a further connection to the same agent's command for what goes over the link from
+    /// now on: at most three besides the first. Worth it where the way is so long that the windows
+    /// of one connection are what limits it. The agent that is started by it leads to the first.
+    ///
+    /// # Errors
+    /// [`Error::Link`] when something else answers or the agent takes no more. The tree can be used
+    /// as before.
+    pub fn join(&self, mut transport: Transport) -> Result<(), Error> {
+        let Answer::Meeting(place) = self.ask(&Request::Meet)? else {
+            return Err(self.failed(LinkError::Protocol("an answer to another question")));
+        };
+        let failed = |error: io::Error| LinkError::Io(explain(&error));
+        let may_begin = |heard: &[u8]| AGENT_MAGIC.starts_with(heard);
+        let join = || {
+            if place.0.len() != MEETING {
+                return Err(LinkError::Protocol("a meeting of an odd length"));
+            }
+            let opening = [&JOINER_MAGIC[..], &place.0].concat();
+            transport.writer.write_all(&opening).map_err(failed)?;
+            transport.writer.flush().map_err(failed)?;
+            let last_words = transport.ending.clone();
+            let (first, transport) = transport.first(16, self.patience.silence, &may_begin)?;
+            if first.is_empty() {
+                return Err(explained(LinkError::Ended, &last_words.last_words()));
+            }
+            if first != AGENT_MAGIC {
+                return Err(not_an_agent(&first));
+            }
+            self.link.add_lane(transport.preceded_by(first))
+        };
+        join().map_err(|error| self.failed(error))
+    }
+
+    /// What went over the connection so far, or over all of them.
     pub fn traffic(&self) -> Arc<Traffic> {
         self.link.traffic().clone()
     }

@@ -18,9 +18,14 @@ pub use ssh::{Login, SshOptions, ssh};
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::sync::Arc;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
+
+use crate::error::explain;
+use crate::wire::LinkError;
 
 /// What ends a connection from outside, and knows what became of it.
 pub trait Ending: Send + Sync {
@@ -116,6 +121,66 @@ impl Transport {
             writer: Box::new(Paced { inner: self.writer, rate }),
             ..self
         }
+    }
+
+    /// A connection over both directions of a socket.
+    pub(crate) fn over(stream: UnixStream) -> io::Result<Transport> {
+        let (reader, writer) = (stream.try_clone()?, stream.try_clone()?);
+        Ok(Transport::new(reader, writer, memory::Socket(stream)))
+    }
+
+    /// The same connection, counted in `traffic` as well.
+    pub(crate) fn counted_in(self, traffic: &Arc<Traffic>) -> Transport {
+        Transport {
+            reader: Box::new(CountedReader { inner: self.reader, traffic: traffic.clone() }),
+            writer: Box::new(CountedWriter { inner: self.writer, traffic: traffic.clone() }),
+            ..self
+        }
+    }
+
+    /// Takes the first `count` bytes, or fewer where the connection ends or they stop to be what
+    /// `may_begin` says.
+    pub(crate) fn first(
+        self,
+        count: usize,
+        patience: Duration,
+        may_begin: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<(Vec<u8>, Transport), LinkError> {
+        let Transport { mut reader, writer, ending, traffic } = self;
+        let mut first = Vec::new();
+        while first.len() < count && may_begin(&first) {
+            let room = count - first.len();
+            let (tell, told) = mpsc::channel();
+            // A read can last as long as the other end likes.
+            let reading = move || {
+                let mut bytes = vec![0; room];
+                let read = reader.read(&mut bytes).map(|read| {
+                    bytes.truncate(read);
+                    bytes
+                });
+                // Whoever waited may have given up.
+                let _ = tell.send((read, reader));
+            };
+            let spawned = thread::Builder::new().name("link-first".to_owned()).spawn(reading);
+            spawned.map_err(|error| LinkError::Io(explain(&error)))?;
+            let Ok((read, back)) = told.recv_timeout(patience) else {
+                ending.close();
+                return Err(LinkError::Silent(patience.as_secs()));
+            };
+            reader = back;
+            match read {
+                Ok(bytes) if bytes.is_empty() => break,
+                Ok(bytes) => first.extend(bytes),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(LinkError::Io(explain(&error))),
+            }
+        }
+        Ok((first, Transport { reader, writer, ending, traffic }))
+    }
+
+    /// The same connection with these bytes before all that comes.
+    pub(crate) fn preceded_by(self, bytes: Vec<u8>) -> Transport {
+        Transport { reader: Box::new(io::Cursor::new(bytes).chain(self.reader)), ..self }
     }
 
     /// How much goes over it.

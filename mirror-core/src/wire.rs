@@ -30,5 +30,11 @@ pub(crate) const VERSIONS: (u16, u16) = (1, 1);
 /// What a caller sends first.
 pub(crate) const CALLER_MAGIC: &[u8; 16] = b"mirror caller \r\n";
 
+/// What comes first on a further connection of a caller's, before what meets the agent.
+pub(crate) const JOINER_MAGIC: &[u8; 16] = b"mirror joiner \r\n";
+
+/// How many bytes it takes to meet an agent: the name of its socket, then a token.
+pub(crate) const MEETING: usize = 32;
+
 /// What an agent sends first.
 pub(crate) const AGENT_MAGIC: &[u8; 16] = b"mirror agent \r\n\0";

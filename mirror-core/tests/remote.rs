@@ -6,14 +6,17 @@
 mod common;
 
 use std::fs;
+use std::net::Shutdown;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 
 use common::disk::{Ground, assert_level, noise};
 use common::link::{Agent, tree_behind};
 use mirror_core::{
-    AgentConfig, DeleteLimit, Durability, Endpoint, Guards, LocalTree, Mirror, RemoteOptions,
-    RemoteTree, Report, memory_pair_in_pieces,
+    AgentConfig, DeleteLimit, Durability, Ending, Endpoint, Error, Guards, LocalTree, Mirror,
+    RemoteOptions, RemoteTree, Report, Traffic, Transport, memory_pair, memory_pair_in_pieces,
 };
 use proptest::prelude::*;
 
@@ -96,6 +99,93 @@ fn an_unchanged_tree_costs_less_than_a_kibibyte_and_a_change_what_it_is_in() {
     }
 }
 
+/// A further connection for `tree`, by an agent of its own; what it carries can be seen, and cut.
+fn joined(tree: &RemoteTree, config: AgentConfig) -> (Arc<Traffic>, UnixStream, Agent) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let over = |stream: &UnixStream| {
+        Transport::new(
+            stream.try_clone().unwrap(),
+            stream.try_clone().unwrap(),
+            Cut(stream.try_clone().unwrap()),
+        )
+    };
+    let agent = Agent::start(over(&theirs), config);
+    let transport = over(&ours);
+    let traffic = transport.traffic();
+    tree.join(transport).unwrap();
+    (traffic, ours, agent)
+}
+
+struct Cut(UnixStream);
+
+impl Ending for Cut {
+    fn close(&self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+#[test]
+fn four_connections_carry_what_one_does() {
+    let ground = Ground::new();
+    ground.fill_source();
+    ground.write("src/huge", noise(30_000_000, 9));
+    for (name, source_there) in [("push", false), ("pull", true)] {
+        fs::create_dir(ground.path(name)).unwrap();
+        let config = || AgentConfig::new(ground.path(if source_there { "src" } else { name }));
+        let there = tree_behind(config());
+        let lanes: Vec<_> = (0..3).map(|_| joined(&there.tree, config())).collect();
+        let here = ground.tree(if source_there { name } else { "src" });
+        let (a, b): (&dyn Endpoint, &dyn Endpoint) =
+            if source_there { (&there.tree, &here) } else { (&here, &there.tree) };
+        let (_, report) = run(a, b);
+        assert!(report.is_clean(), "{name}: {:?}", report.problems);
+        assert_level(&ground.path("src"), &ground.path(name));
+        let carried: Vec<u64> =
+            lanes.iter().map(|(traffic, ..)| traffic.sent() + traffic.received()).collect();
+        assert!(carried.iter().all(|bytes| *bytes > 100_000), "{name}: {carried:?}");
+        let all = there.tree.traffic();
+        assert!(all.sent() + all.received() > carried.iter().sum(), "the first carries some too");
+        let (ours, theirs) = memory_pair().unwrap();
+        let fifth = Agent::start(theirs, config());
+        let error = there.tree.join(ours).unwrap_err().to_string();
+        assert!(error.contains("further connection") || error.contains("ended"), "{error}");
+        there.leave();
+        assert!(fifth.ended().is_err());
+        for (.., agent) in lanes {
+            agent.ended().unwrap();
+        }
+    }
+}
+
+#[test]
+fn one_of_several_connections_that_breaks_ends_the_run_and_the_next_one_goes_on() {
+    let ground = Ground::new();
+    ground.write("src/small", "small");
+    ground.write("src/huge", noise(60_000_000, 9));
+    fs::create_dir(ground.path("dst")).unwrap();
+    let config = || AgentConfig::new(ground.path("dst"));
+    let there = tree_behind(config());
+    let (traffic, lane, _) = joined(&there.tree, config());
+    let here = ground.tree("src");
+    let cutting = std::thread::spawn(move || {
+        while traffic.sent() < 2_000_000 {
+            std::thread::yield_now();
+        }
+        lane.shutdown(Shutdown::Both).unwrap();
+    });
+    let planned = Mirror::new(&here, &there.tree).plan().unwrap();
+    let ended = planned.approve(&Guards::default()).unwrap().apply();
+    assert!(matches!(ended, Err(Error::Link { .. })), "{ended:?}");
+    cutting.join().unwrap();
+    drop(there.tree);
+    assert!(there.agent.ended().is_err());
+    assert!(!ground.path("dst/huge").exists());
+    let again = tree_behind(config());
+    assert!(run(&here, &again.tree).1.is_clean());
+    again.leave();
+    assert_level(&ground.path("src"), &ground.path("dst"));
+}
+
 /// Something that somebody did to a tree.
 #[derive(Debug, Clone)]
 enum Edit {
@@ -164,6 +254,7 @@ proptest! {
         pieces in prop::collection::vec(prop_oneof![1..20_usize, Just(1_000), Just(70_000)], 1..6),
         pull in any::<bool>(),
         remembers in any::<bool>(),
+        lanes in 0..3,
     ) {
         let ground = Ground::new();
         fs::create_dir(ground.path("dst")).unwrap();
@@ -174,6 +265,14 @@ proptest! {
         let (ours, theirs) = memory_pair_in_pieces(&pieces).unwrap();
         let agent = Agent::start(theirs, AgentConfig::new(ground.path(if pull { "src" } else { "dst" })));
         let remote = RemoteTree::connect(ours, "host", &RemoteOptions::default()).unwrap();
+        let further: Vec<_> = (0..lanes)
+            .map(|_| {
+                let (ours, theirs) = memory_pair_in_pieces(&pieces).unwrap();
+                let agent = Agent::start(theirs, AgentConfig::new(ground.path("src")));
+                remote.join(ours).unwrap();
+                agent
+            })
+            .collect();
         let (a, b): (&dyn Endpoint, &dyn Endpoint) =
             if pull { (&remote, &dst) } else { (&src, &remote) };
         let far = Mirror::new(a, b).durability(Durability::None).state(ground.path("there"));
@@ -206,6 +305,7 @@ proptest! {
         prop_assert!(report.is_clean(), "{:?}", report.problems);
         drop(remote);
         agent.ended().unwrap();
+        further.into_iter().for_each(|agent| agent.ended().unwrap());
         assert_level(&ground.path("src"), &ground.path("dst"));
     }
 }

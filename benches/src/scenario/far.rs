@@ -19,6 +19,11 @@ use crate::{
 /// An ocean: 100 ms, 200 Mbit/s.
 const OCEAN: Distance = Distance { round_trip: Duration::from_millis(100), rate: Some(25_000_000) };
 
+/// The same with five times the rate, which the windows of one connection do not fill.
+const WIDE_OCEAN: Distance = Distance { rate: Some(125_000_000), ..OCEAN };
+
+const SEVERAL: &[&str] = &["--durability", "none", "--connections", "4"];
+
 const QUICK: &[&str] = &["--durability", "none"];
 
 /// What it takes to reach the target in every run of a scenario.
@@ -93,11 +98,19 @@ fn far(tool: Tool, goal: Option<f64>) -> (Work, Option<f64>) {
 /// The target does not exist.
 pub(super) fn first_copy(scenario: Scenario, bench: &mut Bench<'_>) -> Result<Comparison, Error> {
     let ours = far(Tool::mirror(QUICK), None);
-    let (input, distance, rsync) = match scenario {
-        Scenario::WanCopy => (bench.wan()?, Some(OCEAN), far(Tool::rsync(&["-az"]), Some(0.7))),
-        _ => (bench.kernel()?, None, far(Tool::rsync(&["-a"]), Some(1.0))),
+    let several = || far(Tool::mirror(SEVERAL), None);
+    let (input, distance, work) = match scenario {
+        Scenario::WanCopy => {
+            let rsync = far(Tool::rsync(&["-az"]), Some(0.7));
+            (bench.wan()?, Some(OCEAN), vec![ours, several(), rsync])
+        }
+        Scenario::WanBulk => {
+            let rsync = [&["-a"][..], &["-az"]].map(|options| far(Tool::rsync(options), None));
+            (bench.kernel()?, Some(WIDE_OCEAN), [vec![ours, several()], rsync.to_vec()].concat())
+        }
+        _ => (bench.kernel()?, None, vec![ours, far(Tool::rsync(&["-a"]), Some(1.0))]),
     };
-    let (mut contestants, skipped) = lineup(&bench.peers, [ours, rsync]);
+    let (mut contestants, skipped) = lineup(&bench.peers, work);
     let reach = Far::new(bench, distance)?;
     // Reads the source once, so that the first contestant does not pay for filling the cache.
     digest::tree(&input.path)?;

@@ -12,7 +12,7 @@ use super::{Ending, Transport};
 /// When the kernel has no more descriptors.
 pub fn memory_pair() -> io::Result<(Transport, Transport)> {
     let (ours, theirs) = UnixStream::pair()?;
-    Ok((over(ours, None)?, over(theirs, None)?))
+    Ok((Transport::over(ours)?, Transport::over(theirs)?))
 }
 
 /// Two ends whose every read and write takes as many bytes as `pieces` says, over and over. What
@@ -22,18 +22,13 @@ pub fn memory_pair() -> io::Result<(Transport, Transport)> {
 /// When the kernel has no more descriptors.
 pub fn memory_pair_in_pieces(pieces: &[usize]) -> io::Result<(Transport, Transport)> {
     let (ours, theirs) = UnixStream::pair()?;
-    Ok((over(ours, Some(pieces))?, over(theirs, Some(pieces))?))
+    Ok((in_pieces(ours, pieces)?, in_pieces(theirs, pieces)?))
 }
 
-fn over(stream: UnixStream, pieces: Option<&[usize]>) -> io::Result<Transport> {
+fn in_pieces(stream: UnixStream, pieces: &[usize]) -> io::Result<Transport> {
     let (reader, writer) = (stream.try_clone()?, stream.try_clone()?);
-    let ending = Socket(stream);
-    Ok(match pieces {
-        None => Transport::new(reader, writer, ending),
-        Some(pieces) => {
-            Transport::new(Pieces::of(reader, pieces), Pieces::of(writer, pieces), ending)
-        }
-    })
+    let (reader, writer) = (Pieces::of(reader, pieces), Pieces::of(writer, pieces));
+    Ok(Transport::new(reader, writer, Socket(stream)))
 }
 
 /// A socket that both directions of a connection share.

@@ -5,7 +5,10 @@
 //! length   u32, little-endian: bytes of the body as sent, 1 to 1 MiB
 //! raw      u32: bytes of the body uncompressed, 1 to 1 MiB
 //! form     u8: 0 as it is, 1 one zstd frame
-//! check    16 bytes: BLAKE3 over the check before it, the nine bytes above and the body as sent
+//! number   u64: how many frames came before it, on all connections of a link together
+//! check    4 bytes: BLAKE3 over the check before it and the 17 bytes above, so that nobody waits
+//!          for a body of a length that was damaged on the way
+//! check    16 bytes: BLAKE3 over the check before it, the 21 bytes above and the body as sent
 //! body
 //! ```
 //!
@@ -22,7 +25,13 @@ use super::LinkError;
 pub(crate) const BODY_MAX: usize = 1 << 20;
 
 /// What comes before a body.
-pub(crate) const HEADER: usize = 4 + 4 + 1 + 16;
+pub(crate) const HEADER: usize = CHECKED + 16;
+
+/// What of that comes before the check.
+const CHECKED: usize = HEAD + 4;
+
+/// Lengths, form and number.
+const HEAD: usize = 4 + 4 + 1 + 8;
 
 /// How hard bodies are compressed at the least and at the most.
 const LEVELS: RangeInclusive<i32> = 1..=8;
@@ -61,6 +70,8 @@ pub(crate) struct Encoder {
     check: Check,
     compressor: zstd::bulk::Compressor<'static>,
     level: i32,
+    #[cfg(any(test, feature = "testing"))]
+    next: u64,
     frame: Vec<u8>,
     compressed: Vec<u8>,
 }
@@ -73,6 +84,8 @@ impl Encoder {
             check: first_check(magic),
             compressor: zstd::bulk::Compressor::new(level)?,
             level,
+            #[cfg(any(test, feature = "testing"))]
+            next: 0,
             frame: Vec::new(),
             compressed: Vec::new(),
         })
@@ -94,8 +107,15 @@ impl Encoder {
         Ok(())
     }
 
-    /// The frame for `body`, which holds 1 to [`BODY_MAX`] bytes.
+    /// The next frame of a link with one connection.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn encode(&mut self, body: &[u8]) -> &[u8] {
+        self.next += 1;
+        self.encode_as(self.next - 1, body)
+    }
+
+    /// The frame of this number for `body`, which holds 1 to [`BODY_MAX`] bytes.
+    pub(crate) fn encode_as(&mut self, number: u64, body: &[u8]) -> &[u8] {
         debug_assert!((1..=BODY_MAX).contains(&body.len()), "the link caps its batches");
         let mut form = PLAIN;
         if body.len() >= COMPRESS_FROM {
@@ -112,6 +132,9 @@ impl Encoder {
         self.frame.extend_from_slice(&length(sent));
         self.frame.extend_from_slice(&length(body));
         self.frame.push(form);
+        self.frame.extend_from_slice(&number.to_le_bytes());
+        let head_check = next_check(&self.check, &self.frame, &[]);
+        self.frame.extend_from_slice(&head_check[..CHECKED - HEAD]);
         self.check = next_check(&self.check, &self.frame, sent);
         self.frame.extend_from_slice(&self.check);
         self.frame.extend_from_slice(sent);
@@ -124,6 +147,7 @@ pub(crate) struct Decoder {
     check: Check,
     decompressor: zstd::bulk::Decompressor<'static>,
     sent: Vec<u8>,
+    number: u64,
 }
 
 impl Decoder {
@@ -131,7 +155,12 @@ impl Decoder {
     pub(crate) fn new(magic: &[u8; 16]) -> io::Result<Decoder> {
         let mut decompressor = zstd::bulk::Decompressor::new()?;
         decompressor.set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(WINDOW_LOG_MAX))?;
-        Ok(Decoder { check: first_check(magic), decompressor, sent: Vec::new() })
+        Ok(Decoder { check: first_check(magic), decompressor, sent: Vec::new(), number: 0 })
+    }
+
+    /// The number of the frame that was read last.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Reads one frame and puts its body into `body`. False at an end between two frames.
@@ -145,6 +174,10 @@ impl Decoder {
             0 => return Ok(false),
             HEADER => {}
             _ => return Err(LinkError::Ended),
+        }
+        if next_check(&self.check, &header[..HEAD], &[])[..CHECKED - HEAD] != header[HEAD..CHECKED]
+        {
+            return Err(LinkError::Damaged("a frame whose beginning does not fit"));
         }
         let number = |at: usize| {
             let mut bytes = [0; 4];
@@ -162,10 +195,13 @@ impl Decoder {
         if read_full(input, &mut self.sent)? < length {
             return Err(LinkError::Ended);
         }
-        self.check = next_check(&self.check, &header[..9], &self.sent);
-        if header[9..] != self.check {
+        self.check = next_check(&self.check, &header[..CHECKED], &self.sent);
+        if header[CHECKED..] != self.check {
             return Err(LinkError::Damaged("a frame whose check does not fit"));
         }
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&header[9..HEAD]);
+        self.number = u64::from_le_bytes(bytes);
         if form == PLAIN {
             std::mem::swap(body, &mut self.sent);
             return Ok(true);
@@ -230,6 +266,9 @@ mod tests {
             header.extend_from_slice(&u32::to_le_bytes(length));
             header.extend_from_slice(&u32::to_le_bytes(raw));
             header.push(form);
+            header.extend_from_slice(&[0; 8]);
+            let check = next_check(&first_check(AGENT_MAGIC), &header, &[]);
+            header.extend_from_slice(&check[..4]);
             header.extend_from_slice(&[0; 16]);
             assert!(matches!(bodies(&header), Err(LinkError::Damaged(_))), "{length} {raw} {form}");
         }
@@ -242,6 +281,9 @@ mod tests {
         frame.extend_from_slice(&u32::try_from(packed.len()).unwrap().to_le_bytes());
         frame.extend_from_slice(&u32::try_from(BODY_MAX).unwrap().to_le_bytes());
         frame.push(ZSTD);
+        frame.extend_from_slice(&[0; 8]);
+        let check = next_check(&first_check(AGENT_MAGIC), &frame, &[]);
+        frame.extend_from_slice(&check[..4]);
         let check = next_check(&first_check(AGENT_MAGIC), &frame, &packed);
         frame.extend_from_slice(&check);
         frame.extend_from_slice(&packed);

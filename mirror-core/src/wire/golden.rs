@@ -205,6 +205,7 @@ fn caller() -> Vec<Said> {
         said(6, MESSAGE, &Work::Content(Part::Hole(6))),
         said(6, MESSAGE, &Work::Content(Part::Data(Bytes(b"end"[..].into())))),
         said(6, MESSAGE, &Work::Content(Part::End { unchanged: true })),
+        said(7, OPEN, &Request::Meet),
         plain(0, ALIVE, &[], "alive"),
         plain(0, BYE, &[], "bye"),
     ]
@@ -316,6 +317,8 @@ fn agent() -> Vec<Said> {
         said(6, MESSAGE, &Progress::Failed(Setback::Busy)),
         said(6, MESSAGE, &Progress::Failed(Setback::Refused("it is for reading only".to_owned()))),
         plain(6, CLOSE, &[], "close"),
+        said(7, MESSAGE, &Answer::Meeting(Bytes([9; 32][..].into()))),
+        plain(7, CLOSE, &[], "close"),
         plain(0, BYE, &[], "bye"),
     ]
 }

@@ -1,4 +1,4 @@
-//! Streams of messages over one connection, with credit for each and a deadline on every wait.
+//! Streams of messages over one connection or several, with credit for each and a deadline on every wait.
 //!
 //! ```text
 //! message  stream u32, kind u8, length u32, then as many bytes; all little-endian
@@ -7,20 +7,20 @@
 //! A frame's body is one message after the other. The caller opens streams under growing numbers;
 //! each end may send on a stream until its credit is used up, and gets it back as the other end
 //! consumes. So nobody makes the other end keep more than [`STREAMS_MAX`] times [`WINDOW`] bytes,
-//! and a stream that nobody reads holds up no other. Three threads serve a connection: one reads,
-//! one writes, and one watches whether anything comes or goes at all.
+//! and a stream that nobody reads holds up no other. Two threads serve each connection ([`lane`]): one
+//! reads, one writes; one more watches whether anything comes or goes at all.
+
+mod lane;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::frame::{BODY_MAX, Decoder, Encoder};
+use super::frame::BODY_MAX;
 use super::{AGENT_MAGIC, CALLER_MAGIC, LinkError};
-use crate::error::explain;
-use crate::path::escape;
 use crate::transport::{Ending, LastWords, Traffic, Transport};
+
+pub(crate) use lane::{LANES_MAX, not_an_agent};
 
 /// What one end may send on a stream before the other has consumed any of it, in bytes of
 /// messages and [`MESSAGE_COST`] for each.
@@ -38,20 +38,11 @@ pub(crate) const MESSAGE_HEADER: usize = 4 + 1 + 4;
 /// The longest message.
 pub(crate) const MESSAGE_MAX: usize = BODY_MAX - MESSAGE_HEADER;
 
-/// A frame takes no further message when it holds this much.
-const BATCH: usize = 768 << 10;
-
-/// How many bytes may wait to be written.
-const QUEUE: usize = 2 << 20;
+/// How many bytes may wait to be written for each connection.
+const QUEUE: usize = 1 << 20;
 
 /// How long the last messages may take to get away when a link is left.
 const FAREWELL: Duration = Duration::from_secs(10);
-
-/// How hard the first frames are compressed.
-const LEVEL: i32 = 3;
-
-/// Frames from this size on tell whether the link or compressing for it is what takes time.
-const TELLING: usize = 64 << 10;
 
 pub(crate) const OPEN: u8 = 1;
 pub(crate) const MESSAGE: u8 = 2;
@@ -146,7 +137,15 @@ struct State {
     left: bool,
     /// The other end says nothing more.
     left_there: bool,
-    writing: bool,
+    /// The farewell of this end has its place in a frame.
+    said_all: bool,
+    /// How many frames are being written.
+    writing: usize,
+    /// The number of the next frame that is written, and of the next that is taken in.
+    next_out: u64,
+    next_in: u64,
+    /// What ends each of the connections, the first one first.
+    lanes: Vec<Arc<dyn Ending>>,
 }
 
 struct Shared {
@@ -158,14 +157,8 @@ struct Shared {
     /// There is something to write, or an end.
     work: Condvar,
     patience: Patience,
-    ending: Arc<dyn Ending>,
     traffic: Arc<Traffic>,
     role: Role,
-}
-
-#[expect(clippy::disallowed_methods, reason = "the edge sees how fast the link is")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// A poisoned lock means that a thread panicked between two whole statements.
@@ -180,9 +173,10 @@ impl Shared {
         if state.failed.is_none() {
             state.failed = Some(error);
         }
+        let lanes = state.lanes.clone();
         drop(state);
         self.notify();
-        self.ending.close();
+        lanes.iter().for_each(|lane| lane.close());
     }
 
     fn notify(&self) {
@@ -197,124 +191,6 @@ impl Shared {
         state.waiting_bytes += message.len();
         state.outgoing.push_back(message);
         self.work.notify_one();
-    }
-
-    fn write(&self, writer: &mut dyn io::Write) -> Result<(), LinkError> {
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => LinkError::Ended,
-            _ => LinkError::Io(explain(&error)),
-        };
-        writer.write_all(self.role.magic()).map_err(failed)?;
-        let mut encoder = Encoder::new(self.role.magic(), LEVEL).map_err(failed)?;
-        let mut body = Vec::new();
-        loop {
-            let last = self.collect(&mut body);
-            if body.is_empty() {
-                return Ok(());
-            }
-            let started = now();
-            let frame = encoder.encode(&body);
-            let encoded = now();
-            writer.write_all(frame).map_err(failed)?;
-            writer.flush().map_err(failed)?;
-            if body.len() >= TELLING {
-                let compressing = encoded.duration_since(started);
-                encoder.adapt(compressing, now().duration_since(encoded)).map_err(failed)?;
-            }
-            if last {
-                let mut state = lock(&self.state);
-                state.left = true;
-                drop(state);
-                self.notify();
-                return Ok(());
-            }
-        }
-    }
-
-    /// Takes what the next frame is to hold; nothing when the link has failed. Says whether it is
-    /// the last.
-    fn collect(&self, body: &mut Vec<u8>) -> bool {
-        body.clear();
-        let mut state = lock(&self.state);
-        state.writing = false;
-        while state.outgoing.is_empty() && state.failed.is_none() && !state.leaving {
-            let (next, timeout) = self
-                .work
-                .wait_timeout(state, self.patience.signs_of_life())
-                .unwrap_or_else(PoisonError::into_inner);
-            state = next;
-            if timeout.timed_out() && state.outgoing.is_empty() && !state.leaving {
-                self.queue(&mut state, 0, ALIVE, &[]);
-            }
-        }
-        if state.failed.is_some() {
-            return false;
-        }
-        while let Some(message) = state.outgoing.front() {
-            if !body.is_empty() && body.len() + message.len() > BATCH {
-                break;
-            }
-            body.extend_from_slice(message);
-            state.waiting_bytes -= message.len();
-            state.outgoing.pop_front();
-        }
-        let last = state.leaving && state.outgoing.is_empty();
-        if last {
-            put_message(body, 0, BYE, &[]);
-        }
-        state.writing = true;
-        self.room.notify_all();
-        last
-    }
-
-    fn read(&self, reader: &mut dyn Read) -> Result<(), LinkError> {
-        self.greet(reader)?;
-        let there = self.role.other().magic();
-        let mut decoder = Decoder::new(there).map_err(|error| LinkError::Io(explain(&error)))?;
-        let mut body = Vec::new();
-        while decoder.read(reader, &mut body)? {
-            let mut rest = &body[..];
-            let mut state = lock(&self.state);
-            while !rest.is_empty() {
-                let (stream, kind, message) = take_message(&mut rest)?;
-                self.dispatch(&mut state, stream, kind, message)?;
-            }
-            drop(state);
-            self.came.notify_all();
-        }
-        Ok(())
-    }
-
-    /// Makes sure that the other end is what it should be.
-    fn greet(&self, reader: &mut dyn Read) -> Result<(), LinkError> {
-        let magic = self.role.other().magic();
-        let mut heard = Vec::new();
-        let mut buffer = [0; 16];
-        while heard.len() < magic.len() {
-            let room = magic.len() - heard.len();
-            match reader.read(&mut buffer[..room]) {
-                Ok(0) if heard.is_empty() => return Err(LinkError::Ended),
-                Ok(0) => break,
-                Ok(read) => heard.extend_from_slice(&buffer[..read]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(LinkError::Io(explain(&error))),
-            }
-            if !magic.starts_with(&heard) {
-                break;
-            }
-        }
-        if heard == magic {
-            return Ok(());
-        }
-        // The rest of the line tells better what it is; it may never come.
-        let mut more = [0; 200];
-        if !heard.contains(&b'\n')
-            && let Ok(read) = reader.read(&mut more)
-        {
-            heard.extend_from_slice(&more[..read]);
-        }
-        let line = heard.split(|&byte| byte == b'\n').find(|line| !line.is_empty());
-        Err(LinkError::NotAnAgent(escape(line.unwrap_or_default().trim_ascii()).into_owned()))
     }
 
     fn dispatch(&self, state: &mut State, id: u32, kind: u8, body: &[u8]) -> Result<(), LinkError> {
@@ -407,7 +283,7 @@ impl Shared {
             }
             let (now_heard, now_written) = (self.traffic.received(), self.traffic.sent());
             silent = if now_heard == heard && !state.left_there { silent + 1 } else { 0 };
-            stuck = if now_written == written && state.writing { stuck + 1 } else { 0 };
+            stuck = if now_written == written && state.writing > 0 { stuck + 1 } else { 0 };
             (heard, written) = (now_heard, now_written);
             // The first quarter may have begun anywhere.
             if silent > 4 || stuck > 4 {
@@ -449,7 +325,8 @@ pub(crate) fn take_message<'a>(body: &mut &'a [u8]) -> Result<(u32, u8, &'a [u8]
     Ok((u32::from_le_bytes([a, b, c, d]), kind, message))
 }
 
-/// One end of a connection that works.
+/// One end of a link that works.
+#[derive(Clone)]
 pub(crate) struct Link(Arc<Shared>);
 
 impl std::fmt::Debug for Link {
@@ -465,50 +342,38 @@ impl Link {
         role: Role,
         patience: Patience,
     ) -> Result<Link, LinkError> {
-        let Transport { mut reader, mut writer, ending, traffic } = transport;
+        let Transport { reader, writer, ending, traffic } = transport;
+        let state = State { lanes: vec![ending], ..State::default() };
         let shared = Arc::new(Shared {
-            state: Mutex::new(State::default()),
+            state: Mutex::new(state),
             came: Condvar::new(),
             room: Condvar::new(),
             work: Condvar::new(),
             patience,
-            ending,
             traffic,
             role,
         });
         lock(&shared.state).streams.insert(0, StreamState::new());
-        // None of them is waited for: a read can last as long as the other end likes.
-        let spawn = |name: &str, work: Box<dyn FnOnce(&Shared) + Send>| {
-            let shared = shared.clone();
-            thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(move || work(&shared))
-                .map(drop)
-                .map_err(|error| LinkError::Io(explain(&error)))
-        };
         let link = Link(shared.clone());
-        spawn(
-            "link-read",
-            Box::new(move |shared| match shared.read(&mut *reader) {
-                Ok(()) if lock(&shared.state).left_there => shared.notify(),
-                Ok(()) => shared.fail(LinkError::Ended),
-                Err(error) => shared.fail(error),
-            }),
-        )?;
-        spawn(
-            "link-write",
-            Box::new(move |shared| {
-                if let Err(error) = shared.write(&mut *writer) {
-                    // What the other end said before it went tells more than that it went.
-                    if error == LinkError::Ended {
-                        thread::sleep(Duration::from_millis(200));
-                    }
-                    shared.fail(error);
-                }
-            }),
-        )?;
-        spawn("link-watch", Box::new(Shared::watch))?;
+        lane::start(&shared, reader, writer)?;
+        lane::spawn("link-watch", move || shared.watch())?;
         Ok(link)
+    }
+
+    /// Lets a further connection carry what is said, from now on. Both ends do so, the caller
+    /// first.
+    pub(crate) fn add_lane(&self, transport: Transport) -> Result<(), LinkError> {
+        let Transport { reader, writer, ending, .. } = transport.counted_in(&self.0.traffic);
+        let mut state = lock(&self.0.state);
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
+        }
+        if state.lanes.len() == LANES_MAX || state.leaving {
+            return Err(LinkError::Refused("the link takes no further connection".to_owned()));
+        }
+        state.lanes.push(ending);
+        drop(state);
+        lane::start(&self.0, reader, writer).inspect_err(|error| self.fail(error.clone()))
     }
 
     /// Why the link cannot be used any more.
@@ -523,7 +388,8 @@ impl Link {
 
     /// What the program at the other end left behind.
     pub(crate) fn last_words(&self) -> LastWords {
-        self.0.ending.last_words()
+        let first = lock(&self.0.state).lanes.first().cloned();
+        first.map(|lane| lane.last_words()).unwrap_or_default()
     }
 
     pub(crate) fn traffic(&self) -> &Arc<Traffic> {
@@ -599,8 +465,10 @@ impl Link {
         let waited = shared.came.wait_timeout_while(state, FAREWELL, |state| {
             state.failed.is_none() && !state.left_there
         });
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-        shared.ending.close();
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let lanes = state.lanes.clone();
+        drop(state);
+        lanes.iter().for_each(|lane| lane.close());
     }
 }
 
@@ -643,10 +511,12 @@ impl Stream {
         let shared = &*self.shared;
         let state = lock(&shared.state);
         let waits = |state: &mut State| {
+            let full = state.waiting_bytes > QUEUE * (1 + state.lanes.len());
             state.failed.is_none()
-                && state.streams.get(&self.id).is_some_and(|stream| {
-                    !stream.is_closed() && (stream.credit < cost || state.waiting_bytes > QUEUE)
-                })
+                && state
+                    .streams
+                    .get(&self.id)
+                    .is_some_and(|stream| !stream.is_closed() && (stream.credit < cost || full))
         };
         let (mut state, waited) = shared
             .room

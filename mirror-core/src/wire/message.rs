@@ -76,6 +76,8 @@ pub(crate) enum Request {
     Lock,
     /// Carry out steps: [`Work`] goes, [`Progress`] comes back.
     Apply(ApplyOrder),
+    /// Wait for further connections: one [`Answer`].
+    Meet,
 }
 
 /// What an encoded [`Request::Scan`] begins with.
@@ -224,6 +226,8 @@ pub(crate) enum Answer {
     Locked(RootId),
     Capacity(Capacity),
     Failed(Setback),
+    /// What further connections have to say to join this one.
+    Meeting(Bytes),
 }
 
 /// How to carry out steps.
