@@ -5,6 +5,7 @@
 //! and writing is done by the same code as on a local tree.
 
 mod apply;
+mod asked;
 mod fetch;
 mod meeting;
 mod scan;
@@ -303,6 +304,7 @@ fn answer(
         Request::Digest => return fetch::digest(stream, tree),
         Request::Fetch => return fetch::send(stream, tree),
         Request::Apply(order) => return apply::carry_out(stream, tree, &order),
+        Request::Supply(path) => return apply::take_supply(stream, tree, &path),
         Request::Capacity => match tree.capacity() {
             Ok(capacity) => Answer::Capacity(capacity),
             Err(error) => Answer::Failed(setback(&error)),

@@ -333,8 +333,8 @@ impl Source for RemoteTree {
     fn open(&self, path: &RelPath, expected: &Identity) -> io::Result<Opened> {
         let transfer = self.transfer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match transfer {
-            Some(transfer) => transfer.open(path, expected),
-            None => self.open_alone(path, expected),
+            Some(transfer) if transfer.brings(path, expected) => transfer.open(path, expected),
+            _ => self.open_alone(path, expected),
         }
     }
 

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use super::asked::Asked;
 use super::setback;
 use super::tree::Tree;
 use crate::endpoint::sealed::Sealed;
@@ -19,8 +20,8 @@ use crate::policy::{Fidelity, Policy, Projection};
 use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::wire::LinkError;
 use crate::wire::contents::Arrivals;
-use crate::wire::link::{Came, Stream};
-use crate::wire::message::{ApplyOrder, LIST, Progress, Work, decode, encode};
+use crate::wire::link::Stream;
+use crate::wire::message::{ApplyOrder, LIST, Part, Progress, Work, decode, encode};
 use crate::wire::valid;
 
 /// How many bytes of each stage's steps stay in memory.
@@ -66,7 +67,13 @@ pub(super) fn carry_out(
     }
     let telling = Telling { stream: stream.clone(), untold: Mutex::default() };
     let cancel = Cancel::default();
-    let pushed = Pushed(pushed(stream, tree));
+    let pushed = Pushed {
+        arrivals: Arc::new(Arrivals::new(stream.clone(), tree.patience)),
+        asked: Arc::new(Asked::new(tree.patience)),
+        stream: stream.clone(),
+    };
+    let slot = || tree.asked.lock().unwrap_or_else(PoisonError::into_inner);
+    *slot() = Some(pushed.asked.clone());
     let job = Job {
         plan: &plan,
         side: Side::B,
@@ -78,8 +85,13 @@ pub(super) fn carry_out(
         observer: &telling,
         cancel: &cancel,
     };
-    thread::scope(|scope| {
-        scope.spawn(|| take_in(stream, &pushed.0, &cancel));
+    let told = thread::scope(|scope| {
+        scope.spawn(|| {
+            pushed.arrivals.take_in(content);
+            // Nothing can be completed any more, unless all is.
+            cancel.cancel();
+            pushed.asked.end();
+        });
         let done = local.carry_out(&job);
         let told = match done {
             Ok(outcomes) => tell(stream, &telling, &outcomes),
@@ -88,42 +100,33 @@ pub(super) fn carry_out(
         // Ends the thread that takes in what comes.
         stream.close();
         told
-    })
+    });
+    *slot() = None;
+    told
 }
 
-/// Takes in contents until the stream ends, which stops the work if it comes too early.
-fn take_in(stream: &Stream, arrivals: &Arc<Arrivals>, cancel: &Cancel) {
-    let ended = loop {
-        match stream.receive_within(std::time::Duration::from_secs(3600)) {
-            Ok(Came::Message(owed)) => {
-                let taken = match decode(&owed.body) {
-                    Ok(Work::Content(part)) => arrivals.deliver(part, owed.cost),
-                    Ok(_) => Err(LinkError::Protocol("steps came after the last one")),
-                    Err(error) => Err(error),
-                };
-                if let Err(error) = taken {
-                    if let LinkError::Protocol(why) = error {
-                        stream.accuse(why);
-                    }
-                    break error;
-                }
-            }
-            Ok(Came::Nothing) => {}
-            Ok(Came::Closed) => break LinkError::Ended,
-            Err(error) => break error,
-        }
-    };
-    cancel.cancel();
-    arrivals.end(ended);
+/// A content among the caller's work.
+fn content(message: &[u8]) -> Result<Part, LinkError> {
+    match decode(message)? {
+        Work::Content(part) => Ok(part),
+        _ => Err(LinkError::Protocol("steps came after the last one")),
+    }
 }
 
-fn pushed(stream: &Arc<Stream>, tree: &Tree) -> Arc<Arrivals> {
-    let asking = stream.clone();
-    let ask = move |path: &RelPath, identity: &Identity| {
-        let wanted = Progress::Wanted { path: path.clone(), identity: *identity };
-        asking.send(&encode(&wanted)).map(drop)
-    };
-    Arc::new(Arrivals::new(stream.clone(), tree.patience, Box::new(ask)))
+/// Takes in a file that was asked for.
+pub(super) fn take_supply(
+    stream: &Arc<Stream>,
+    tree: &Tree,
+    path: &RelPath,
+) -> Result<(), LinkError> {
+    let asked = tree.asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let arrivals = Arc::new(Arrivals::asking(stream.clone(), tree.patience));
+    arrivals.asked(path);
+    // Whoever asked may have given up meanwhile.
+    if asked.is_some_and(|asked| asked.answer(path, &arrivals)) {
+        arrivals.take_in(|message| decode(message));
+    }
+    Ok(())
 }
 
 /// Whether temporary names with this in them are known again as such.
@@ -311,21 +314,33 @@ pub(crate) fn phase_of(number: u8) -> Option<Phase> {
 
 /// The source of what is carried out: what the caller pushes.
 #[derive(Debug)]
-struct Pushed(Arc<Arrivals>);
+struct Pushed {
+    /// What comes by itself.
+    arrivals: Arc<Arrivals>,
+    /// What has to be asked for.
+    asked: Arc<Asked>,
+    stream: Arc<Stream>,
+}
 
 impl Sealed for Pushed {}
 
 impl Source for Pushed {
     fn open(&self, path: &RelPath, expected: &Identity) -> io::Result<Opened> {
-        self.0.open(path, expected)
+        if self.arrivals.brings(path, expected) {
+            return self.arrivals.open(path, expected);
+        }
+        let wanted = Progress::Wanted { path: path.clone(), identity: *expected };
+        let ask = || self.stream.send(&encode(&wanted));
+        let arrivals = self.asked.ask(path, ask).map_err(LinkError::into_io)?;
+        arrivals.open(path, expected)
     }
 
     fn done_with(&self, path: &RelPath) {
-        self.0.done_with(path);
+        self.arrivals.done_with(path);
     }
 
     fn lost(&self) -> Option<Error> {
-        let source = self.0.lost()?;
+        let source = self.arrivals.lost()?;
         Some(Error::Link { peer: "the caller".to_owned(), source })
     }
 }

@@ -1,8 +1,9 @@
 //! The tree that a caller entered, somewhere in the agent's root.
 
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::asked::Asked;
 use super::{AgentConfig, Limits};
 use crate::capacity::Capacity;
 use crate::endpoint::Endpoint;
@@ -25,6 +26,8 @@ pub(super) struct Tree {
     local: OnceLock<LocalTree>,
     /// Held while steps are carried out: one run at a time.
     pub(super) working: Mutex<()>,
+    /// What those steps want besides what they are sent.
+    pub(super) asked: Mutex<Option<Arc<Asked>>>,
     pub(super) read_only: bool,
     pub(super) fidelity: Fidelity,
     pub(super) limits: Limits,
@@ -49,8 +52,8 @@ impl Tree {
         }
         let AgentConfig { read_only, fidelity, limits, patience, .. } = *config;
         let patience = patience.stuck;
-        let working = Mutex::default();
-        Ok(Tree { root, place, local, working, read_only, fidelity, limits, patience })
+        let (working, asked) = Default::default();
+        Ok(Tree { root, place, local, working, asked, read_only, fidelity, limits, patience })
     }
 
     /// The tree, if it exists.

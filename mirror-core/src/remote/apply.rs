@@ -100,13 +100,15 @@ impl RemoteTree {
         }
         let push = Push { tree: self, job, stream, ids, numbers, brings, desk, called };
         thread::scope(|scope| {
-            let sending = scope.spawn(|| push.send());
+            let sending = scope.spawn(|| push.ending_all(Push::send));
+            let supplying = scope.spawn(|| push.ending_all(Push::supply));
             let received = push.receive();
             push.desk().over = true;
             push.called.notify_all();
             push.stream.close();
             let sent = sending.join().unwrap_or(Ok(()));
-            match (received, sent) {
+            let supplied = supplying.join().unwrap_or(Ok(()));
+            match (received, sent.and(supplied)) {
                 // Why nothing more was sent tells more than that the stream ended.
                 (_, Err(Stopped::Other(error))) => Err(error),
                 (Err(_), Err(Stopped::Link(error))) => Err(self.failed(error)),
@@ -122,38 +124,56 @@ impl Push<'_> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends the steps, then what they copy, then what is asked for besides.
-    fn send(&self) -> Result<(), Stopped> {
-        let sent = self.send_all();
-        if sent.is_err() {
+    /// Does one of the things that end all others when they fail.
+    fn ending_all(&self, work: impl FnOnce(&Self) -> Result<(), Stopped>) -> Result<(), Stopped> {
+        let done = work(self);
+        if done.is_err() {
             self.stream.close();
         }
-        sent
+        done
     }
 
-    fn send_all(&self) -> Result<(), Stopped> {
+    /// Sends the steps, then what they copy.
+    fn send(&self) -> Result<(), Stopped> {
         if !self.send_steps()? {
             return Ok(());
         }
+        let put = |part: Part| self.stream.send(&encode(&Work::Content(part)));
         for wanted in contents_of(self.job.plan, self.job.side) {
             let (id, path, identity, _) =
                 wanted.map_err(|error| Stopped::Other(Error::Spool(error)))?;
-            if !self.send_wanted()? || !self.send_content(Some(id), &path, &identity)? {
+            if !self.send_content(Some(id), &path, &identity, &put)? {
                 return Ok(());
             }
         }
+        Ok(())
+    }
+
+    /// Sends what the agent asks for besides, each file on a stream of its own: the other one is
+    /// full of what nobody takes before these have come. The agent may ask for what the plan brings
+    /// it, and for nothing else in the source.
+    fn supply(&self) -> Result<(), Stopped> {
+        let mut known: Option<HashMap<RelPath, Option<u32>>> = None;
         loop {
             let mut desk = self.desk();
             while desk.wanted.is_empty() && !desk.over {
                 desk = self.called.wait(desk).unwrap_or_else(PoisonError::into_inner);
             }
-            if desk.over {
-                return Ok(());
-            }
+            let wanted = if desk.over { None } else { desk.wanted.pop_front() };
             drop(desk);
-            if !self.send_wanted()? {
-                return Ok(());
-            }
+            let Some((path, identity)) = wanted else { return Ok(()) };
+            let known = match &mut known {
+                Some(known) => known,
+                None => known.insert(self.brought().map_err(Stopped::Other)?),
+            };
+            let Some(step) = known.get(&path) else {
+                let why = "S2: it asked for a file that the plan does not bring it";
+                return Err(self.stream.accuse(why).into());
+            };
+            let stream = self.tree.open_stream(&Request::Supply(path.clone()))?;
+            let put = |part: Part| stream.send(&encode(&part));
+            // An agent that has given it up closes the stream, and goes on with other things.
+            self.send_content(*step, &path, &identity, &put)?;
         }
     }
 
@@ -182,26 +202,6 @@ impl Push<'_> {
             && self.stream.send(&encode(&Work::Go))?)
     }
 
-    /// Sends what the agent has asked for. It may ask for what the plan brings it, and for nothing
-    /// else in the source.
-    fn send_wanted(&self) -> Result<bool, Stopped> {
-        let mut known: Option<HashMap<RelPath, Option<u32>>> = None;
-        loop {
-            let Some((path, identity)) = self.desk().wanted.pop_front() else { return Ok(true) };
-            let known = match &mut known {
-                Some(known) => known,
-                None => known.insert(self.brought().map_err(Stopped::Other)?),
-            };
-            let Some(step) = known.get(&path) else {
-                let why = "S2: it asked for a file that the plan does not bring it";
-                return Err(self.stream.accuse(why).into());
-            };
-            if !self.send_content(*step, &path, &identity)? {
-                return Ok(false);
-            }
-        }
-    }
-
     /// The paths that the plan brings, each with its step where that copies it.
     fn brought(&self) -> Result<HashMap<RelPath, Option<u32>>, Error> {
         let mut brought = HashMap::new();
@@ -222,16 +222,16 @@ impl Push<'_> {
         step: Option<u32>,
         path: &RelPath,
         identity: &Identity,
+        put: &dyn Fn(Part) -> Result<bool, LinkError>,
     ) -> Result<bool, Stopped> {
         let source = self.job.source;
-        let put = |part: Part| self.stream.send(&encode(&Work::Content(part)));
         let number = step.and_then(|id| self.numbers.get(id as usize)).copied();
         let sent = |digest, fresh| {
             if let Some(number) = number {
                 self.desk().sent.insert(number, Sent { digest, fresh });
             }
         };
-        let delivered = send_file(source, path, identity, &self.tree.literal, &put, &sent)?;
+        let delivered = send_file(source, path, identity, &self.tree.literal, put, &sent)?;
         source.done_with(path);
         match delivered {
             Delivered::Whole => Ok(true),

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use super::RemoteTree;
 use crate::endpoint::{Job, Opened, Outcomes};
@@ -13,7 +12,7 @@ use crate::error::Error;
 use crate::path::RelPath;
 use crate::wire::LinkError;
 use crate::wire::contents::{Arrivals, contents_of};
-use crate::wire::link::{Came, Stream};
+use crate::wire::link::Stream;
 use crate::wire::message::{Part, Request, Wanted, decode, encode};
 
 /// A stream that files come on as they are asked for.
@@ -26,6 +25,11 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
+    /// Whether a file comes on this stream by itself.
+    pub(super) fn brings(&self, path: &RelPath, expected: &Identity) -> bool {
+        self.arrivals.brings(path, expected)
+    }
+
     pub(super) fn open(&self, path: &RelPath, expected: &Identity) -> io::Result<Opened> {
         self.arrivals.open(path, expected)
     }
@@ -43,44 +47,25 @@ impl Transfer {
 
     /// Takes in what comes until the stream is closed.
     fn take_in(&self) {
-        let ended = loop {
-            match self.stream.receive_within(Duration::from_secs(3600)) {
-                Ok(Came::Message(owed)) => {
-                    let part = decode::<Part>(&owed.body);
-                    let taken = part.and_then(|part| {
-                        if let Part::Whole { bytes, .. } | Part::Data(bytes) = &part {
-                            self.literal.fetch_add(bytes.0.len() as u64, Ordering::Relaxed);
-                        }
-                        self.arrivals.deliver(part, owed.cost)
-                    });
-                    if let Err(error) = taken {
-                        self.stream.fail(error.clone());
-                        break error;
-                    }
-                }
-                Ok(Came::Nothing) => {}
-                Ok(Came::Closed) => break LinkError::Ended,
-                Err(error) => break error,
+        self.arrivals.take_in(|message| {
+            let part = decode::<Part>(message)?;
+            if let Part::Whole { bytes, .. } | Part::Data(bytes) = &part {
+                self.literal.fetch_add(bytes.0.len() as u64, Ordering::Relaxed);
             }
-        };
-        self.arrivals.end(ended);
+            Ok(part)
+        });
     }
 }
 
 impl RemoteTree {
     fn start_transfer(&self) -> Result<Transfer, LinkError> {
         let stream = Arc::new(self.open_stream(&Request::Fetch)?);
-        let asking = stream.clone();
-        let ask = move |path: &RelPath, identity: &Identity| {
-            let wanted = Wanted::File { path: path.clone(), identity: *identity, size: 0 };
-            asking.send(&encode(&wanted)).map(drop)
-        };
-        let arrivals = Arrivals::asking(stream.clone(), self.patience.stuck, Box::new(ask));
+        let arrivals = Arrivals::asking(stream.clone(), self.patience.stuck);
         let literal = self.literal.clone();
         Ok(Transfer { arrivals: Arc::new(arrivals), stream, literal })
     }
 
-    /// Opens a file that nobody announced.
+    /// Opens a file that nobody announced, on a stream of its own.
     pub(super) fn open_alone(&self, path: &RelPath, expected: &Identity) -> io::Result<Opened> {
         let transfer = self.start_transfer().map_err(LinkError::into_io)?;
         let wanted = transfer.want(path, expected, 0).and_then(|more| {

@@ -78,6 +78,8 @@ pub(crate) enum Request {
     Apply(ApplyOrder),
     /// Wait for further connections: one [`Answer`].
     Meet,
+    /// Bring a file that was [asked for](Progress::Wanted): [`Part`] go.
+    Supply(RelPath),
 }
 
 /// What an encoded [`Request::Scan`] begins with.

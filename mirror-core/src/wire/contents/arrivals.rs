@@ -10,7 +10,7 @@ use crate::endpoint::{Content, Opened};
 use crate::entry::{Bytes, Entry, Identity, Kind, Meta};
 use crate::path::RelPath;
 use crate::wire::LinkError;
-use crate::wire::link::Stream;
+use crate::wire::link::{Came, Stream};
 use crate::wire::message::{Head, Part, Trouble};
 use crate::wire::valid;
 
@@ -62,16 +62,12 @@ struct Inner {
     over: Option<LinkError>,
 }
 
-/// Asks the other end for a file once more.
-pub(crate) type Ask = dyn Fn(&RelPath, &Identity) -> Result<(), LinkError> + Send + Sync;
-
 /// Files that arrive on a stream, by their paths.
 pub(crate) struct Arrivals {
     inner: Mutex<Inner>,
     came: Condvar,
     stream: Arc<Stream>,
     patience: Duration,
-    ask: Box<Ask>,
 }
 
 impl fmt::Debug for Arrivals {
@@ -82,14 +78,14 @@ impl fmt::Debug for Arrivals {
 
 impl Arrivals {
     /// Files that the other end sends by itself.
-    pub(crate) fn new(stream: Arc<Stream>, patience: Duration, ask: Box<Ask>) -> Arrivals {
+    pub(crate) fn new(stream: Arc<Stream>, patience: Duration) -> Arrivals {
         let inner = Mutex::new(Inner::default());
-        Arrivals { inner, came: Condvar::new(), stream, patience, ask }
+        Arrivals { inner, came: Condvar::new(), stream, patience }
     }
 
     /// Files of which each has to be [`asked`](Self::asked) for.
-    pub(crate) fn asking(stream: Arc<Stream>, patience: Duration, ask: Box<Ask>) -> Arrivals {
-        let arrivals = Arrivals::new(stream, patience, ask);
+    pub(crate) fn asking(stream: Arc<Stream>, patience: Duration) -> Arrivals {
+        let arrivals = Arrivals::new(stream, patience);
         arrivals.lock().asked = Some(HashMap::new());
         arrivals
     }
@@ -116,8 +112,28 @@ impl Arrivals {
         self.lock().over.clone()
     }
 
+    /// Takes in what comes until the stream ends, and says why it did. `part` reads a message.
+    pub(crate) fn take_in(&self, part: impl Fn(&[u8]) -> Result<Part, LinkError>) {
+        let ended = loop {
+            match self.stream.receive_within(self.patience) {
+                Ok(Came::Message(owed)) => {
+                    let taken = part(&owed.body).and_then(|part| self.deliver(part, owed.cost));
+                    if let Err(error) = taken {
+                        // Who breaks the protocol is told.
+                        self.stream.fail(error.clone());
+                        break error;
+                    }
+                }
+                Ok(Came::Nothing) => {}
+                Ok(Came::Closed) => break LinkError::Ended,
+                Err(error) => break error,
+            }
+        };
+        self.end(ended);
+    }
+
     /// Takes in what came.
-    pub(crate) fn deliver(&self, part: Part, cost: Cost) -> Result<(), LinkError> {
+    fn deliver(&self, part: Part, cost: Cost) -> Result<(), LinkError> {
         let mut inner = self.lock();
         let delivered = inner.deliver(part, cost);
         drop(inner);
@@ -129,26 +145,23 @@ impl Arrivals {
         Ok(())
     }
 
+    /// Whether the file at `path` comes here by itself. One that was opened before does not come
+    /// again, and one of no particular version never does: such files have to be asked for, and to
+    /// come some other way. Behind those that come by themselves they would wait for ever once
+    /// these have used up all credit.
+    pub(crate) fn brings(&self, path: &RelPath, expected: &Identity) -> bool {
+        expected.inode != 0 && !self.lock().taken.contains(path)
+    }
+
     /// Opens the file at `path` when it has come.
     pub(crate) fn open(
         self: &Arc<Self>,
         path: &RelPath,
         expected: &Identity,
     ) -> io::Result<Opened> {
-        let mut inner = self.lock();
-        // A file of no particular version is asked for on its own, as is one that was opened
-        // before: whatever came of that is used up.
-        let again = inner.taken.contains(path) || expected.inode == 0;
-        if again && !inner.waiting.contains_key(path) {
-            inner.unwanted.remove(path);
-            drop(inner);
-            self.asked(path);
-            (self.ask)(path, expected).map_err(LinkError::into_io)?;
-            inner = self.lock();
-        }
         let (mut inner, waited) = self
             .came
-            .wait_timeout_while(inner, self.patience, |inner| {
+            .wait_timeout_while(self.lock(), self.patience, |inner| {
                 inner.over.is_none() && !inner.waiting.contains_key(path)
             })
             .unwrap_or_else(PoisonError::into_inner);
