@@ -26,6 +26,7 @@ use crate::path::RelPath;
 use crate::policy::Capabilities;
 use crate::progress::Cancel;
 use crate::transport::{LastWords, Traffic, Transport};
+use crate::wire::contents::Told;
 use crate::wire::link::{Link, Patience, Role, Stream, not_an_agent};
 use crate::wire::message::{
     Answer, Digests, Enter, Hello, Request, Setback, Standing, Wanted, Welcome, decode, encode,
@@ -118,6 +119,8 @@ pub struct RemoteTree {
     patience: Patience,
     transfer: Mutex<Option<Arc<Transfer>>>,
     literal: Arc<AtomicU64>,
+    /// What the agent has told of changed files.
+    told: Told,
 }
 
 impl fmt::Debug for RemoteTree {
@@ -162,6 +165,7 @@ impl RemoteTree {
             patience: options.patience,
             transfer: Mutex::new(None),
             literal: Arc::default(),
+            told: Told::default(),
         })
     }
 

@@ -6,11 +6,15 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use common::disk::{Ground, assert_level, noise};
 use common::link::{Agent, tree_behind};
@@ -307,5 +311,53 @@ proptest! {
         agent.ended().unwrap();
         further.into_iter().for_each(|agent| agent.ended().unwrap());
         assert_level(&ground.path("src"), &ground.path("dst"));
+    }
+}
+
+/// What comes by itself may use up all credit while a file is asked for once more.
+#[test]
+fn a_file_that_keeps_changing_holds_up_nothing_behind_it() {
+    for (source_there, target_there) in [(false, true), (true, false), (true, true)] {
+        let ground = Ground::new();
+        let growing = ground.path("src/a");
+        fs::write(&growing, noise(300_000, 1)).unwrap();
+        for number in 0..15 {
+            fs::write(ground.path(&format!("src/b{number}")), noise(2_000_000, number)).unwrap();
+        }
+        fs::create_dir(ground.path("dst")).unwrap();
+        let config = |name: &str| AgentConfig::new(ground.path(name));
+        let (source, target);
+        let a: &dyn Endpoint = match source_there {
+            true => {
+                source = tree_behind(config("src"));
+                &source.tree
+            }
+            false => &ground.tree("src"),
+        };
+        let b: &dyn Endpoint = match target_there {
+            true => {
+                target = tree_behind(config("dst"));
+                &target.tree
+            }
+            false => &ground.tree("dst"),
+        };
+        let planned = Mirror::new(a, b).durability(Durability::None).plan().unwrap();
+        let stop = AtomicBool::new(false);
+        let report = thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut file = fs::OpenOptions::new().append(true).open(&growing).unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    file.write_all(b"one more line\n").unwrap();
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let report = planned.approve(&Guards::default()).unwrap().apply();
+            stop.store(true, Ordering::Relaxed);
+            report.unwrap()
+        });
+        // It was never quiet for long enough to be read.
+        assert!(report.problems.len() <= 1, "{:?}", report.problems);
+        assert_eq!(report.counts.created + report.problems.len() as u64, 16);
+        assert_eq!(fs::read(ground.path("dst/b14")).unwrap(), noise(2_000_000, 14));
     }
 }

@@ -540,14 +540,9 @@ fn s15_contents_that_cannot_be_end_the_session() {
 #[test]
 fn s16_contents_that_change_again_and_again_are_reported_and_nothing_is_made() {
     let (ran, names) = contents(|speaker, stream| {
-        for _ in 0..4 {
-            let head = Head { path: path("a"), size: 300_000, allocated: 300_000, fresh: None };
-            speaker.say(stream, &Part::Begin(head));
-            speaker.say(stream, &Part::End { unchanged: false });
-            if speaker.hear().is_none() {
-                return;
-            }
-        }
+        let head = Head { path: path("a"), size: 300_000, allocated: 300_000, fresh: None };
+        speaker.say(stream, &Part::Begin(head));
+        speaker.say(stream, &Part::End { unchanged: false });
     });
     let report = ran.unwrap();
     assert_eq!(report.problems.len(), 1, "{report:?}");
