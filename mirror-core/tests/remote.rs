@@ -20,7 +20,8 @@ use common::disk::{Ground, assert_level, noise};
 use common::link::{Agent, tree_behind};
 use mirror_core::{
     AgentConfig, DeleteLimit, Durability, Ending, Endpoint, Error, Guards, LocalTree, Mirror,
-    RemoteOptions, RemoteTree, Report, Traffic, Transport, memory_pair, memory_pair_in_pieces,
+    Refused, RemoteOptions, RemoteTree, Report, Traffic, Transport, memory_pair,
+    memory_pair_in_pieces,
 };
 use proptest::prelude::*;
 
@@ -312,6 +313,35 @@ proptest! {
         further.into_iter().for_each(|agent| agent.ended().unwrap());
         assert_level(&ground.path("src"), &ground.path("dst"));
     }
+}
+
+#[test]
+fn trees_of_one_machine_may_not_lie_in_one_another_however_they_are_reached() {
+    let ground = Ground::new();
+    ground.write("tree/inner/file", "x");
+    let whole = AgentConfig::new(ground.path("tree"));
+    let inner = AgentConfig::new(ground.path("tree/inner"));
+    let (whole_there, inner_there) = (tree_behind(whole), tree_behind(inner));
+    let (whole_here, inner_here) = (ground.tree("tree"), ground.tree("tree/inner"));
+    let pairs: [(&dyn Endpoint, &dyn Endpoint); 3] = [
+        (&whole_there.tree, &inner_there.tree),
+        (&whole_there.tree, &inner_here),
+        (&whole_here, &inner_there.tree),
+    ];
+    for (outer, inner) in pairs {
+        for (a, b) in [(outer, inner), (inner, outer), (outer, outer)] {
+            let refused = Mirror::new(a, b).plan().unwrap_err();
+            assert!(matches!(refused, Error::Refused(Refused::Overlap { .. })), "{refused}");
+        }
+    }
+    // Nor may the state lie in one of them.
+    ground.write("other/file", "x");
+    let other = ground.tree("other");
+    let mirror = Mirror::new(&other, &whole_there.tree);
+    let kept_inside = mirror.clone().state(ground.path("tree/inner/state"));
+    let refused = kept_inside.plan().unwrap_err();
+    assert!(matches!(refused, Error::Refused(Refused::StateInside { .. })), "{refused}");
+    assert_eq!(fs::read_dir(ground.path("tree/inner")).unwrap().count(), 1);
 }
 
 /// What comes by itself may use up all credit while a file is asked for once more.

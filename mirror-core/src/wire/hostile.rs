@@ -30,6 +30,7 @@ use crate::plan::{Counts, Expected, Op};
 use crate::policy::{Capabilities, Fidelity, Ownership};
 use crate::remote::{RemoteOptions, RemoteTree};
 use crate::transport::{Transport, memory_pair};
+use crate::whereabouts::Whereabouts;
 
 /// One end of a link that says whatever it likes.
 struct Speaker {
@@ -90,7 +91,16 @@ impl Speaker {
         self.say(0, &Hello { versions: VERSIONS, program: "evil".to_owned() });
         let root = RootId { path: Bytes(b"/x"[..].into()), device: 1, inode: 2 };
         let standing = Standing::default();
-        self.say(0, &Welcome::Entered { root, capabilities, read_only: false, standing });
+        self.say(
+            0,
+            &Welcome::Entered {
+                root,
+                capabilities,
+                read_only: false,
+                standing,
+                whereabouts: Whereabouts::default(),
+            },
+        );
         // Hello and the wish to enter.
         self.hear();
         self.hear();
