@@ -16,20 +16,47 @@
 //!
 //! Not here, ever: resolving, serving, DNSSEC signing, registrars and provider APIs.
 
+mod catalog;
+mod epoch;
+mod key;
 mod name;
+#[cfg(feature = "net")]
+mod net;
 mod octets;
 mod rdata;
 mod record;
+mod render;
 mod rrset;
 mod serial;
+mod template;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod topology;
+#[cfg(feature = "net")]
+mod wire;
 mod zone;
+mod zonemd;
 
+pub use epoch::{Active, Epoch, EpochRecord, SiteId};
+pub use key::{TsigAlgorithm, TsigKey, TsigKeyError};
 pub use name::{Labels, Name, NameError};
+#[cfg(feature = "net")]
+pub use net::{
+    Link, Network, Outcome, Patience, Publisher, Report, Tcp, View, ZoneReport,
+};
 pub use rdata::{
     BadRecordType, Data, Rdata, RdataError, RecordType, Soa, Strings, SvcParam, SvcParams,
     WireError,
 };
 pub use record::{BadTtl, Class, Record, Ttl};
+pub use render::{Keeper, Rendered, RenderedFile, ZoneTexts, render};
 pub use rrset::RRset;
 pub use serial::{Serial, SerialPolicy};
+pub use topology::{
+    Addresses, Authority, Dkim, Domain, Draft, Fault, Feed, MAX_MANAGED_TTL, Mail, NAME_SERVERS,
+    NameServer, Place, Reload, Rule, Section, Site, Software, Tlsa, Topology,
+};
+#[cfg(feature = "net")]
+pub use wire::{Rcode, Trouble, hickory_proto};
 pub use zone::{Inserted, Zone, ZoneError};
+pub use zonemd::{is_sealed, seal, zone_digest};
