@@ -16,6 +16,8 @@
 //!
 //! Not here, ever: resolving, serving, DNSSEC signing, registrars and provider APIs.
 
+mod diagnostic;
+mod master;
 mod name;
 mod octets;
 mod rdata;
@@ -24,6 +26,8 @@ mod rrset;
 mod serial;
 mod zone;
 
+pub use diagnostic::{Diagnostic, Place, Rule, Severity};
+pub use master::{IncludeFolder, Includes, NoIncludes, Places, Reading, TextError, ZoneReader};
 pub use name::{Labels, Name, NameError};
 pub use rdata::{
     BadRecordType, Data, Rdata, RdataError, RecordType, Soa, Strings, SvcParam, SvcParams,
