@@ -17,6 +17,8 @@
 //! Not here, ever: resolving, serving, DNSSEC signing, registrars and provider APIs.
 
 mod diagnostic;
+mod diff;
+mod digest;
 mod master;
 mod name;
 mod octets;
@@ -27,6 +29,7 @@ mod serial;
 mod zone;
 
 pub use diagnostic::{Diagnostic, Place, Rule, Severity};
+pub use diff::{Change, Diff, DiffError};
 pub use master::{IncludeFolder, Includes, NoIncludes, Places, Reading, TextError, ZoneReader};
 pub use name::{Labels, Name, NameError};
 pub use rdata::{
