@@ -11,7 +11,6 @@ use crate::record::{Record, Ttl};
 use crate::template::epoch_rrset;
 use crate::topology::Topology;
 use crate::zone::Zone;
-use crate::zonemd;
 
 impl Topology {
     /// The catalog of all domains: what servers that transfer their zones learn them from. It is a zone
@@ -46,7 +45,7 @@ impl Topology {
             }
         }
         let _ = zone.put(epoch_rrset(apex, record));
-        zonemd::seal(&mut zone);
+        zone.seal(ttl);
         zone
     }
 }

@@ -8,9 +8,7 @@ use crate::serial::Serial;
 
 /// One of the two sites: its server, and the controller that runs there. The names are those of the
 /// provider that this was made for; nothing depends on the geography.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SiteId {
     /// The first one. Its controller writes even serials.
@@ -53,9 +51,7 @@ impl fmt::Display for SiteId {
 }
 
 /// Where a domain's managed names point: the state that a failover changes.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "&'static str", try_from = "String")]
 pub enum Active {
     /// To one site.
@@ -123,9 +119,7 @@ impl fmt::Display for Active {
 /// assert!(uk < us && us < uk.next(SiteId::Uk));
 /// assert_eq!((uk.serial().get(), us.serial().get()), (1000, 1001));
 /// ```
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch {
     number: u64,
     controller: SiteId,
@@ -136,7 +130,11 @@ impl Epoch {
     /// because some programs take serial 0 for "none".
     pub fn new(number: u64, controller: SiteId) -> Epoch {
         let epoch = Epoch { number, controller };
-        if epoch.serial().get() == 0 { Epoch { number: number.saturating_add(1), controller } } else { epoch }
+        if epoch.serial().get() == 0 {
+            Epoch { number: number.saturating_add(1), controller }
+        } else {
+            epoch
+        }
     }
 
     /// The epoch for a zone that has none yet, at this many seconds since 1970. Its serial is about
@@ -285,8 +283,12 @@ mod tests {
     #[test]
     fn only_its_own_spelling_is_a_record() {
         for text in [
-            "", "epoch=1", "epoch=01 controller=uk active=uk", "epoch=1 controller=de active=uk",
-            "epoch=1 controller=uk active=uk ", "epoch=-1 controller=uk active=uk",
+            "",
+            "epoch=1",
+            "epoch=01 controller=uk active=uk",
+            "epoch=1 controller=de active=uk",
+            "epoch=1 controller=uk active=uk ",
+            "epoch=-1 controller=uk active=uk",
             "epoch=99999999999999999999 controller=uk active=uk",
         ] {
             assert_eq!(EpochRecord::parse(text.as_bytes()), None, "{text:?}");

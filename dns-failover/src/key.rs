@@ -37,8 +37,7 @@ impl TsigAlgorithm {
     }
 
     fn named(name: &str) -> Option<TsigAlgorithm> {
-        let all =
-            [TsigAlgorithm::HmacSha256, TsigAlgorithm::HmacSha384, TsigAlgorithm::HmacSha512];
+        let all = [TsigAlgorithm::HmacSha256, TsigAlgorithm::HmacSha384, TsigAlgorithm::HmacSha512];
         let name = name.strip_suffix('.').unwrap_or(name);
         all.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
     }
@@ -196,9 +195,9 @@ fn words(text: &str) -> Vec<&str> {
                 continue;
             }
             '{' | '}' | ';' => 1,
-            _ => rest
-                .find(|c: char| c.is_whitespace() || "{};\"#".contains(c))
-                .unwrap_or(rest.len()),
+            _ => {
+                rest.find(|c: char| c.is_whitespace() || "{};\"#".contains(c)).unwrap_or(rest.len())
+            }
         };
         found.push(&rest[..len]);
         rest = &rest[len..];
@@ -229,9 +228,8 @@ mod tests {
 
     #[test]
     fn bad_keys_are_refused_without_a_word_of_them() {
-        let with = |algorithm, secret| {
-            format!("key k {{ algorithm {algorithm}; secret \"{secret}\"; }};")
-        };
+        let with =
+            |algorithm, secret| format!("key k {{ algorithm {algorithm}; secret \"{secret}\"; }};");
         assert_eq!(read(""), Err(TsigKeyError::Form));
         assert_eq!(read("hunter2"), Err(TsigKeyError::Form));
         assert_eq!(read("key k { secret \"AAAA\""), Err(TsigKeyError::Form));

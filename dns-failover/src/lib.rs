@@ -17,8 +17,12 @@
 //! Not here, ever: resolving, serving, DNSSEC signing, registrars and provider APIs.
 
 mod catalog;
+mod diagnostic;
+mod diff;
+mod digest;
 mod epoch;
 mod key;
+mod master;
 mod name;
 #[cfg(feature = "net")]
 mod net;
@@ -35,15 +39,15 @@ mod topology;
 #[cfg(feature = "net")]
 mod wire;
 mod zone;
-mod zonemd;
 
+pub use diagnostic::{Diagnostic, Place, Rule, Severity};
+pub use diff::{Change, Diff, DiffError};
 pub use epoch::{Active, Epoch, EpochRecord, SiteId};
 pub use key::{TsigAlgorithm, TsigKey, TsigKeyError};
+pub use master::{IncludeFolder, Includes, NoIncludes, Places, Reading, TextError, ZoneReader};
 pub use name::{Labels, Name, NameError};
 #[cfg(feature = "net")]
-pub use net::{
-    Link, Network, Outcome, Patience, Publisher, Report, Tcp, View, ZoneReport,
-};
+pub use net::{Link, Network, Outcome, Patience, Publisher, Report, Tcp, View, ZoneReport};
 pub use rdata::{
     BadRecordType, Data, Rdata, RdataError, RecordType, Soa, Strings, SvcParam, SvcParams,
     WireError,
@@ -53,10 +57,9 @@ pub use render::{Keeper, Rendered, RenderedFile, ZoneTexts, render};
 pub use rrset::RRset;
 pub use serial::{Serial, SerialPolicy};
 pub use topology::{
-    Addresses, Authority, Dkim, Domain, Draft, Fault, Feed, MAX_MANAGED_TTL, Mail, NAME_SERVERS,
-    NameServer, Place, Reload, Rule, Section, Site, Software, Tlsa, Topology,
+    Addresses, Authority, Dkim, Domain, Draft, DraftPlace, DraftRule, DraftSection, Fault, Feed,
+    MAX_MANAGED_TTL, Mail, NAME_SERVERS, NameServer, Reload, Site, Software, Tlsa, Topology,
 };
 #[cfg(feature = "net")]
 pub use wire::{Rcode, Trouble, hickory_proto};
 pub use zone::{Inserted, Zone, ZoneError};
-pub use zonemd::{is_sealed, seal, zone_digest};

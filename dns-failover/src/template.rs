@@ -11,7 +11,6 @@ use crate::rrset::RRset;
 use crate::serial::Serial;
 use crate::topology::{Addresses, Domain, Mail, Topology};
 use crate::zone::Zone;
-use crate::zonemd;
 
 /// Why the rules of a topology let this name pass.
 const FITS: &str = "the rules of the topology saw to it that every name fits below the domain";
@@ -25,7 +24,7 @@ impl Topology {
             put(rrset);
         }
         put(epoch_rrset(&domain.name, record));
-        zonemd::seal(&mut zone);
+        zone.seal(Ttl::saturating(self.authority().ttl));
         zone
     }
 

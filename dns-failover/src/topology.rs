@@ -12,7 +12,7 @@ mod site;
 use std::collections::BTreeMap;
 
 pub use domain::{Domain, Mail};
-pub use fault::{Fault, Place, Rule, Section};
+pub use fault::{DraftPlace, DraftRule, DraftSection, Fault};
 pub use name_server::{Feed, NameServer, Reload, Software};
 pub use site::{Addresses, Dkim, Site, Tlsa};
 

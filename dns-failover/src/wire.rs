@@ -10,7 +10,7 @@ mod tsig;
 
 pub use hickory_proto;
 
-pub(crate) use build::{Change, Prerequisite, Request, notify, question, update};
+pub(crate) use build::{Prerequisite, Request, notify, question, update};
 pub(crate) use parse::Message;
 use tsig::verify;
 #[cfg(feature = "testing")]
@@ -88,7 +88,9 @@ pub enum Trouble {
         rcode: Rcode,
     },
     /// The server does not know the key's name.
-    #[error("BADKEY: the server has no key called {key}; give it the one from its rendered configuration")]
+    #[error(
+        "BADKEY: the server has no key called {key}; give it the one from its rendered configuration"
+    )]
     BadKey {
         /// The name that we signed with.
         key: Name,
@@ -100,7 +102,9 @@ pub enum Trouble {
         key: Name,
     },
     /// The clocks differ.
-    #[error("BADTIME: the server's clock shows {theirs} and ours {ours} seconds since 1970; set the clocks")]
+    #[error(
+        "BADTIME: the server's clock shows {theirs} and ours {ours} seconds since 1970; set the clocks"
+    )]
     BadTime {
         /// The server's time.
         theirs: u64,
@@ -132,7 +136,9 @@ pub enum Trouble {
         why: String,
     },
     /// The change does not fit a message.
-    #[error("the change takes {octets} octets, and a message has 65535 at most; have this server read files instead")]
+    #[error(
+        "the change takes {octets} octets, and a message has 65535 at most; have this server read files instead"
+    )]
     TooLarge {
         /// How many it would be.
         octets: usize,
@@ -143,7 +149,9 @@ impl Trouble {
     /// Whether trying again in a moment can help without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {
-            Trouble::Unreachable { .. } | Trouble::Truncated { .. } | Trouble::Rubbish { .. } => true,
+            Trouble::Unreachable { .. } | Trouble::Truncated { .. } | Trouble::Rubbish { .. } => {
+                true
+            }
             Trouble::Refused { rcode } => *rcode == Rcode::SERVFAIL,
             _ => false,
         }

@@ -42,11 +42,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Patience {
-        Patience {
-            rounds: 5,
-            settle: Duration::from_secs(5),
-            pause: Duration::from_millis(500),
-        }
+        Patience { rounds: 5, settle: Duration::from_secs(5), pause: Duration::from_millis(500) }
     }
 }
 
@@ -168,7 +164,8 @@ impl<'a> Publisher<'a> {
     /// What kept it from us. A zone that cannot be read is never taken for an empty one.
     pub fn transfer(&self, zone: &Name, index: usize) -> Result<Zone, Trouble> {
         let server = self.topology.name_servers().get(index);
-        let server = server.ok_or_else(|| Trouble::Unreachable { why: "there is no such server".into() })?;
+        let server =
+            server.ok_or_else(|| Trouble::Unreachable { why: "there is no such server".into() })?;
         Session::open(self.network, server)?.transfer(zone)
     }
 
@@ -240,7 +237,9 @@ impl<'a> Publisher<'a> {
             return Some(goal);
         }
         let holders = views.iter().enumerate().filter(|(_, view)| {
-            view.as_ref().and_then(|view| view.as_ref().ok()).is_some_and(|view| view.is_at(record, digest))
+            view.as_ref()
+                .and_then(|view| view.as_ref().ok())
+                .is_some_and(|view| view.is_at(record, digest))
         });
         let goals = holders.filter_map(|(index, _)| {
             let zone = self.transfer(name, index).ok()?;
@@ -298,7 +297,12 @@ impl<'a> Publisher<'a> {
             for (job, progress) in jobs.iter_mut().zip(progress) {
                 if let (Some(kept), Some(progress)) = (&mut job.servers[index], progress) {
                     let pushed = kept.pushed || progress.pushed;
-                    *kept = Progress { pushed, ..progress };
+                    let outcome = match progress.outcome {
+                        // It was an earlier round of ours that brought it there.
+                        Some(Outcome::AlreadyThere) if pushed => Some(Outcome::Applied),
+                        outcome => outcome,
+                    };
+                    *kept = Progress { pushed, outcome };
                 }
             }
         }
@@ -323,7 +327,9 @@ impl Job {
                 progress.outcome = Some(match view {
                     Err(trouble) => Outcome::of(trouble.clone()),
                     Ok(view) => match &self.goal {
-                        Some(goal) if view.is_at(goal.record, &goal.digest) => Outcome::AlreadyThere,
+                        Some(goal) if view.is_at(goal.record, &goal.digest) => {
+                            Outcome::AlreadyThere
+                        }
                         _ => Outcome::Diverged { found: view.record, serial: view.serial },
                     },
                 });

@@ -82,7 +82,8 @@ impl<'a> Session<'a> {
     pub(crate) fn transfer(&mut self, name: &Name) -> Result<Zone, Trouble> {
         let request = self.request(wire::question(name, RecordType::AXFR))?;
         self.link.send(&request.octets).map_err(unreachable)?;
-        let rubbish = |why: &str| Trouble::Rubbish { why: format!("the transfer of {name}: {why}") };
+        let rubbish =
+            |why: &str| Trouble::Rubbish { why: format!("the transfer of {name}: {why}") };
         let mut zone = Zone::new(name.clone());
         let mut previous = request.signature().map(<[u8]>::to_vec);
         let (mut first, mut taken) = (true, 0);
@@ -110,11 +111,14 @@ impl<'a> Session<'a> {
                     None if !is_soa => return Err(rubbish("it does not begin with an SOA record")),
                     None => opening = Some(rdata.clone()),
                     Some(soa) if is_soa && *soa == rdata => return Ok(zone),
-                    Some(_) if is_soa => return Err(rubbish("it begins and ends with unequal SOA records")),
+                    Some(_) if is_soa => {
+                        return Err(rubbish("it begins and ends with unequal SOA records"));
+                    }
                     Some(_) => {}
                 }
                 let ttl = Ttl::from_message(raw.ttl);
-                let record = Record { class: Class::new(raw.class), ..Record::new(raw.owner, ttl, rdata) };
+                let record =
+                    Record { class: Class::new(raw.class), ..Record::new(raw.owner, ttl, rdata) };
                 zone.insert(record).map_err(|error| rubbish(&error.to_string()))?;
             }
         }

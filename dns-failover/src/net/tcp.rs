@@ -65,7 +65,12 @@ impl Link for Framed {
     fn receive(&mut self) -> io::Result<Vec<u8>> {
         let mut len = [0; 2];
         match self.0.read(&mut len).map_err(in_words)? {
-            0 => return Err(io::Error::new(ErrorKind::ConnectionAborted, "the server closed the connection")),
+            0 => {
+                return Err(io::Error::new(
+                    ErrorKind::ConnectionAborted,
+                    "the server closed the connection",
+                ));
+            }
             1 => self.0.read_exact(&mut len[1..]).map_err(in_words)?,
             _ => {}
         }

@@ -34,7 +34,11 @@ fn options(context: &Context<'_>) -> String {
     let server = context.server;
     let folder = server.folder.display();
     let mut out = head("//");
-    let _ = write!(out, "include \"{}\";\n\noptions {{\n\tdirectory \"{folder}\";\n", context.at("keys.conf"));
+    let _ = write!(
+        out,
+        "include \"{}\";\n\noptions {{\n\tdirectory \"{folder}\";\n",
+        context.at("keys.conf")
+    );
     for (keyword, v6) in [("listen-on", false), ("listen-on-v6", true)] {
         let mut addresses = server.listen.iter().filter(|at| at.is_ipv6() == v6).peekable();
         if addresses.peek().is_none() {
@@ -82,7 +86,8 @@ fn options(context: &Context<'_>) -> String {
             context.at("zones"),
         );
     }
-    let _ = write!(out, "}};\n\n// Told by signals; there is no port for rndc.\ncontrols {{ }};\n\n");
+    let _ =
+        write!(out, "}};\n\n// Told by signals; there is no port for rndc.\ncontrols {{ }};\n\n");
     let _ = writeln!(out, "include \"{}\";", context.at("zones.conf"));
     out
 }

@@ -33,7 +33,11 @@ fn config(context: &Context<'_>) -> String {
     let server = context.server;
     let folder = server.folder.display();
     let mut out = head("#");
-    let _ = write!(out, "include: \"{}\"\n\nserver:\n    rundir: \"{folder}\"\n", context.at("keys.conf"));
+    let _ = write!(
+        out,
+        "include: \"{}\"\n\nserver:\n    rundir: \"{folder}\"\n",
+        context.at("keys.conf")
+    );
     if let Some(user) = &server.user {
         let _ = writeln!(out, "    user: \"{user}\"");
     }
@@ -73,7 +77,8 @@ fn config(context: &Context<'_>) -> String {
     };
     let _ = write!(out, "  - id: publish\n    key: \"{own}.\"\n    action: [{actions}]\n");
     let mut acls = vec!["publish"];
-    let others: Vec<String> = context.keys().into_iter().skip(1).map(|key| bare(key.name())).collect();
+    let others: Vec<String> =
+        context.keys().into_iter().skip(1).map(|key| bare(key.name())).collect();
     if !others.is_empty() {
         let keys = others.iter().map(|key| format!("\"{key}.\"")).collect::<Vec<_>>().join(", ");
         let _ = write!(out, "  - id: transfer\n    key: [{keys}]\n    action: transfer\n");
@@ -83,10 +88,13 @@ fn config(context: &Context<'_>) -> String {
     let quoted = |names: Vec<&Name>| {
         names.into_iter().map(|name| format!("\"{}\"", bare(name))).collect::<Vec<_>>().join(", ")
     };
-    let _ = write!(out, "\ntemplate:\n  - id: default\n    storage: \"{folder}\"\n    acl: [{acls}]\n");
+    let _ =
+        write!(out, "\ntemplate:\n  - id: default\n    storage: \"{folder}\"\n    acl: [{acls}]\n");
     if context.is_primary() {
         // As BIND does it: the file holds the zone as of some time, the journal what came since.
-        out.push_str("    zonefile-load: whole\n    zonefile-sync: 0\n    journal-content: changes\n");
+        out.push_str(
+            "    zonefile-load: whole\n    zonefile-sync: 0\n    journal-content: changes\n",
+        );
         if !context.secondaries.is_empty() {
             let notify = quoted(context.secondaries.iter().map(|s| &s.name).collect());
             let _ = writeln!(out, "    notify: [{notify}]");

@@ -56,7 +56,8 @@ fn config(context: &Context<'_>) -> String {
     match (context.is_primary(), &server.feed) {
         (true, Feed::Update) => {
             // There is no resolver here to find the other servers with; they are told by address.
-            let also: Vec<String> = context.secondaries.iter().map(|s| s.reach.to_string()).collect();
+            let also: Vec<String> =
+                context.secondaries.iter().map(|s| s.reach.to_string()).collect();
             let _ = write!(
                 out,
                 "dnsupdate=yes\nallow-dnsupdate-from=0.0.0.0/0,::/0\nprimary=yes\nonly-notify=\nalso-notify={}\n",
@@ -95,7 +96,8 @@ fn fill(context: &Context<'_>) -> String {
 }
 
 fn keys(context: &Context<'_>) -> String {
-    let mut out = "-- Rendered from network.toml; what is changed here is lost.\nbegin;\n".to_owned();
+    let mut out =
+        "-- Rendered from network.toml; what is changed here is lost.\nbegin;\n".to_owned();
     for key in context.keys() {
         let (name, algorithm) = (bare(key.name()), key.algorithm().name());
         let secret = key.secret_base64();
@@ -130,7 +132,8 @@ fn keys(context: &Context<'_>) -> String {
 }
 
 fn consumer(context: &Context<'_>, catalog: &Name, key: &str, out: &mut String) {
-    let masters: Vec<String> = context.primaries.iter().map(|primary| primary.reach.to_string()).collect();
+    let masters: Vec<String> =
+        context.primaries.iter().map(|primary| primary.reach.to_string()).collect();
     let (name, masters) = (bare(catalog), masters.join(","));
     let _ = write!(
         out,

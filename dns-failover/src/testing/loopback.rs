@@ -40,7 +40,9 @@ impl Loopback {
             let (network, ending) = (Arc::clone(&loopback.network), Arc::clone(&loopback.ending));
             loopback.threads.push(thread::spawn(move || accept(&network, address, &tcp, &ending)));
             let (network, ending) = (Arc::clone(&loopback.network), Arc::clone(&loopback.ending));
-            loopback.threads.push(thread::spawn(move || datagrams(&network, address, &udp, &ending)));
+            loopback
+                .threads
+                .push(thread::spawn(move || datagrams(&network, address, &udp, &ending)));
         }
         Ok(loopback)
     }
@@ -130,12 +132,7 @@ fn waits(error: &io::Error) -> bool {
     matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
 }
 
-fn datagrams(
-    network: &MemoryNetwork,
-    at: SocketAddr,
-    socket: &UdpSocket,
-    ending: &AtomicBool,
-) {
+fn datagrams(network: &MemoryNetwork, at: SocketAddr, socket: &UdpSocket, ending: &AtomicBool) {
     let mut buffer = [0; 4096];
     while !ending.load(Ordering::SeqCst) {
         let Ok((len, from)) = socket.recv_from(&mut buffer) else { continue };

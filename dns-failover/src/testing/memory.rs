@@ -43,10 +43,13 @@ impl MemoryNetwork {
 
     /// All six servers, without a zone.
     pub fn empty(topology: &Topology, unix_seconds: u64) -> MemoryNetwork {
-        let reach = |name: &Name| topology.server_index(name).map(|i| topology.name_servers()[i].reach);
+        let reach =
+            |name: &Name| topology.server_index(name).map(|i| topology.name_servers()[i].reach);
         let servers = topology.name_servers();
         let primaries = servers.iter().filter_map(|server| match &server.feed {
-            Feed::Transfer { from } => Some((server.reach, from.iter().filter_map(reach).collect())),
+            Feed::Transfer { from } => {
+                Some((server.reach, from.iter().filter_map(reach).collect()))
+            }
             _ => None,
         });
         MemoryNetwork {

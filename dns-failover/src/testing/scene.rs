@@ -23,8 +23,7 @@ fn addresses(texts: &[&str]) -> Addresses {
 /// A provider called host.uk and host.us: three servers with BIND, two with Knot and one with NSD in
 /// four places, and the domains `customer0.example` and on, every other one with its primary in the US.
 pub fn draft(domains: usize) -> Draft {
-    let authority =
-        Authority::new(name("hostmaster.host.uk"), name("catalog.host.uk"));
+    let authority = Authority::new(name("hostmaster.host.uk"), name("catalog.host.uk"));
     Draft {
         sites: SiteId::ALL.map(site).into(),
         authority,
@@ -47,7 +46,10 @@ fn site(id: SiteId) -> Site {
         mail: addresses(&mail),
         dkim: vec![Dkim {
             selector: name(&format!("{id}1")),
-            text: format!("v=DKIM1; k=ed25519; p={octet}AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").into(),
+            text: format!(
+                "v=DKIM1; k=ed25519; p={octet}AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+            )
+            .into(),
         }],
         sshfp: vec![Rdata::sshfp(4, 2, &[octet; 32]).expect(PARSES)],
         tlsa: vec![Tlsa {
@@ -59,18 +61,32 @@ fn site(id: SiteId) -> Site {
 
 fn name_server(index: usize) -> NameServer {
     let nth = |texts: [&'static str; 6]| texts.get(index).copied().unwrap_or_default();
-    let hosts = ["ns1.host.uk", "ns2.host.us", "ns3.host.uk", "ns4.host.us", "ns5.host.uk", "ns6.host.us"];
-    let v4 = ["192.0.2.53", "198.51.100.53", "203.0.113.3", "203.0.113.4", "192.0.2.54", "203.0.113.6"];
-    let v6 = ["2001:db8:1::53", "2001:db8:2::53", "2001:db8:3::53", "2001:db8:4::53", "2001:db8:1::54", "2001:db8:3::54"];
+    let hosts =
+        ["ns1.host.uk", "ns2.host.us", "ns3.host.uk", "ns4.host.us", "ns5.host.uk", "ns6.host.us"];
+    let v4 =
+        ["192.0.2.53", "198.51.100.53", "203.0.113.3", "203.0.113.4", "192.0.2.54", "203.0.113.6"];
+    let v6 = [
+        "2001:db8:1::53",
+        "2001:db8:2::53",
+        "2001:db8:3::53",
+        "2001:db8:4::53",
+        "2001:db8:1::54",
+        "2001:db8:3::54",
+    ];
     let software = match index {
         0..=2 => Software::Bind,
         3 | 4 => Software::Knot,
         _ => Software::Nsd,
     };
     let secret = vec![u8::try_from(index).unwrap_or(u8::MAX) + 1; 32];
-    let key = TsigKey::new(name(&format!("key{}.host.uk", index + 1)), TsigAlgorithm::HmacSha256, secret);
-    let mut server =
-        NameServer::new(name(nth(hosts)), addresses(&[nth(v4), nth(v6)]), software, key.expect(PARSES));
+    let key =
+        TsigKey::new(name(&format!("key{}.host.uk", index + 1)), TsigAlgorithm::HmacSha256, secret);
+    let mut server = NameServer::new(
+        name(nth(hosts)),
+        addresses(&[nth(v4), nth(v6)]),
+        software,
+        key.expect(PARSES),
+    );
     server.location = nth(["uk", "us", "fra", "sgp", "uk", "fra"]).to_owned();
     if matches!(index, 2 | 5) {
         server.feed = Feed::Transfer { from: vec![name(hosts[0]), name(hosts[1])] };

@@ -128,11 +128,13 @@ impl MemoryServer {
                     Behaviour::BadKey => Err(TsigError::BADKEY),
                     Behaviour::BadSig => Err(TsigError::BADSIG),
                     _ if tsig.key != *self.key.name() => Err(TsigError::BADKEY),
-                    _ => match wire::verify_signature(octets, message, &self.key, None, true, now) {
-                        Ok(signed) => Ok(signed),
-                        Err(Trouble::BadTime { .. }) => Err(TsigError::BADTIME),
-                        Err(_) => Err(TsigError::BADSIG),
-                    },
+                    _ => {
+                        match wire::verify_signature(octets, message, &self.key, None, true, now) {
+                            Ok(signed) => Ok(signed),
+                            Err(Trouble::BadTime { .. }) => Err(TsigError::BADTIME),
+                            Err(_) => Err(TsigError::BADSIG),
+                        }
+                    }
                 };
                 match verified {
                     Ok(signed) => Some(signed),
@@ -197,7 +199,9 @@ impl MemoryServer {
             }
             5 if !trusted => code(Rcode::REFUSED, false),
             5 => {
-                let Some(zone) = self.zones.get_mut(name) else { return code(Rcode::NOTAUTH, false) };
+                let Some(zone) = self.zones.get_mut(name) else {
+                    return code(Rcode::NOTAUTH, false);
+                };
                 let before = zone.serial();
                 let rcode = update(zone, message);
                 if zone.serial() != before

@@ -9,7 +9,7 @@ use crate::name::Name;
 
 /// A part of a [`Draft`](super::Draft).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Section {
+pub enum DraftSection {
     /// The sites.
     Sites,
     /// What all zones have in common.
@@ -22,9 +22,9 @@ pub enum Section {
 
 /// Where in a draft a fault is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct DraftPlace {
     /// In which part.
-    pub section: Section,
+    pub section: DraftSection,
     /// Which one of them, counted from 0; none when it is about all of them.
     pub index: Option<usize>,
     /// Which field; none when it is about all of them.
@@ -34,7 +34,7 @@ pub struct Place {
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Rule {
+pub enum DraftRule {
     /// Five, or seven.
     #[error("{NAME_SERVERS} name servers are promised for every domain, and there are {found}")]
     NameServerCount {
@@ -128,7 +128,9 @@ pub enum Rule {
     #[error("no name is managed, so nothing of {0} would fail over")]
     NothingManaged(Name),
     /// Extra records where the failover puts its own.
-    #[error("{owner} {rtype} is managed by the failover; leave it out of the extra records, or {owner} out of the managed names")]
+    #[error(
+        "{owner} {rtype} is managed by the failover; leave it out of the extra records, or {owner} out of the managed names"
+    )]
     ExtraManaged {
         /// The name.
         owner: Name,
@@ -155,18 +157,18 @@ pub enum Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// Where.
-    pub place: Place,
+    pub place: DraftPlace,
     /// What.
-    pub rule: Rule,
+    pub rule: DraftRule,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let section = match self.place.section {
-            Section::Sites => "site",
-            Section::Authority => "authority",
-            Section::NameServers => "name server",
-            Section::Domains => "domain",
+            DraftSection::Sites => "site",
+            DraftSection::Authority => "authority",
+            DraftSection::NameServers => "name server",
+            DraftSection::Domains => "domain",
         };
         f.write_str(section)?;
         if let Some(index) = self.place.index {

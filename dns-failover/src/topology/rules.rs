@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::fault::{Fault, Place, Rule, Section};
+use super::fault::{DraftPlace, DraftRule, DraftSection, Fault};
 use super::{Addresses, Domain, Draft, Feed, MAX_MANAGED_TTL, NAME_SERVERS, NameServer};
 use crate::epoch::{EpochRecord, SiteId};
 use crate::name::Name;
@@ -23,35 +23,35 @@ pub(super) fn faults(draft: &Draft) -> Vec<Fault> {
 struct Faults(Vec<Fault>);
 
 impl Faults {
-    fn all(&mut self, section: Section, rule: Rule) {
-        self.0.push(Fault { place: Place { section, index: None, field: None }, rule });
+    fn all(&mut self, section: DraftSection, rule: DraftRule) {
+        self.0.push(Fault { place: DraftPlace { section, index: None, field: None }, rule });
     }
 
-    fn one(&mut self, section: Section, index: usize, field: &'static str, rule: Rule) {
-        let place = Place { section, index: Some(index), field: Some(field) };
+    fn one(&mut self, section: DraftSection, index: usize, field: &'static str, rule: DraftRule) {
+        let place = DraftPlace { section, index: Some(index), field: Some(field) };
         self.0.push(Fault { place, rule });
     }
 }
 
 fn sites(draft: &Draft, faults: &mut Faults) {
-    let section = Section::Sites;
+    let section = DraftSection::Sites;
     let mut complete = true;
     for id in SiteId::ALL {
         let found = draft.sites.iter().filter(|site| site.id == id).count();
         if found != 1 {
-            faults.all(section, Rule::SiteCount { id, found });
+            faults.all(section, DraftRule::SiteCount { id, found });
             complete = false;
         }
     }
     for (index, site) in draft.sites.iter().enumerate() {
         for (field, addresses) in [("web", &site.web), ("mail", &site.mail)] {
             if addresses.is_empty() {
-                faults.one(section, index, field, Rule::NoAddress);
+                faults.one(section, index, field, DraftRule::NoAddress);
             }
             useless(addresses, |rule| faults.one(section, index, field, rule));
         }
         if !site.mail_host.is_host_name() {
-            faults.one(section, index, "mail-host", Rule::HostName(site.mail_host.clone()));
+            faults.one(section, index, "mail-host", DraftRule::HostName(site.mail_host.clone()));
         }
     }
     if !complete {
@@ -65,13 +65,18 @@ fn sites(draft: &Draft, faults: &mut Faults) {
             (6, site.web.v6().is_empty() && !other.web.v6().is_empty()),
         ];
         for (version, _) in lacks.into_iter().filter(|(_, lacks)| *lacks) {
-            faults.one(section, index, "web", Rule::Family { id: site.id, version });
+            faults.one(section, index, "web", DraftRule::Family { id: site.id, version });
         }
         let selectors = other.dkim.iter().map(|dkim| &dkim.selector);
         for selector in selectors.filter(|_| site.id == SiteId::Us) {
             if site.dkim.iter().any(|dkim| dkim.selector == *selector) {
                 let (value, by) = (selector.to_string(), other.id.to_string());
-                faults.one(section, index, "dkim", Rule::Repeated { what: "selector", value, by });
+                faults.one(
+                    section,
+                    index,
+                    "dkim",
+                    DraftRule::Repeated { what: "selector", value, by },
+                );
             }
         }
     }
@@ -80,14 +85,21 @@ fn sites(draft: &Draft, faults: &mut Faults) {
 fn authority(draft: &Draft, faults: &mut Faults) {
     let authority = &draft.authority;
     let mut value = |field, why: &str| {
-        let place = Place { section: Section::Authority, index: None, field: Some(field) };
-        faults.0.push(Fault { place, rule: Rule::Value(why.to_owned()) });
+        let place =
+            DraftPlace { section: DraftSection::Authority, index: None, field: Some(field) };
+        faults.0.push(Fault { place, rule: DraftRule::Value(why.to_owned()) });
     };
     if authority.retry >= authority.refresh {
-        value("retry", "secondaries would ask again later than they ask anyway: retry must be shorter than refresh");
+        value(
+            "retry",
+            "secondaries would ask again later than they ask anyway: retry must be shorter than refresh",
+        );
     }
     if authority.expire <= authority.refresh.saturating_add(authority.retry) {
-        value("expire", "secondaries would give up before they have tried again: expire must be longer than refresh and retry");
+        value(
+            "expire",
+            "secondaries would give up before they have tried again: expire must be longer than refresh and retry",
+        );
     }
     let times = [
         ("refresh", authority.refresh),
@@ -108,34 +120,37 @@ fn authority(draft: &Draft, faults: &mut Faults) {
 }
 
 fn name_servers(draft: &Draft, faults: &mut Faults) {
-    let section = Section::NameServers;
+    let section = DraftSection::NameServers;
     let servers = &draft.name_servers;
     if servers.len() != NAME_SERVERS {
-        faults.all(section, Rule::NameServerCount { found: servers.len() });
+        faults.all(section, DraftRule::NameServerCount { found: servers.len() });
     }
     let mut owners: BTreeMap<IpAddr, &Name> = BTreeMap::new();
     let mut names: BTreeMap<&Name, usize> = BTreeMap::new();
     for (index, server) in servers.iter().enumerate() {
         let mut fault = |field, rule| faults.one(section, index, field, rule);
         if !server.name.is_host_name() {
-            fault("name", Rule::HostName(server.name.clone()));
+            fault("name", DraftRule::HostName(server.name.clone()));
         }
         if let Some(before) = names.insert(&server.name, index) {
             let by = format!("name server {}", before + 1);
-            fault("name", Rule::Repeated { what: "the name", value: server.name.to_string(), by });
+            fault(
+                "name",
+                DraftRule::Repeated { what: "the name", value: server.name.to_string(), by },
+            );
         }
         if server.addresses.is_empty() {
-            fault("addresses", Rule::NoAddress);
+            fault("addresses", DraftRule::NoAddress);
         }
         useless(&server.addresses, |rule| fault("addresses", rule));
         for address in server.addresses.iter() {
             if let Some(before) = owners.insert(address, &server.name) {
                 let (value, by) = (address.to_string(), before.to_string());
-                fault("addresses", Rule::Repeated { what: "the address", value, by });
+                fault("addresses", DraftRule::Repeated { what: "the address", value, by });
             }
         }
         if server.listen.is_empty() {
-            fault("listen", Rule::NoAddress);
+            fault("listen", DraftRule::NoAddress);
         }
         feed(server, servers, &mut fault);
     }
@@ -146,47 +161,51 @@ fn name_servers(draft: &Draft, faults: &mut Faults) {
     one_prefix(servers, faults);
     if let Some(location) = one_location(servers.iter()) {
         let consequence = "no domain is found any more";
-        faults.all(section, Rule::OneLocation { which: "", location, consequence });
+        faults.all(section, DraftRule::OneLocation { which: "", location, consequence });
     } else if let Some(location) =
         one_location(servers.iter().filter(|server| !matches!(server.feed, Feed::Transfer { .. })))
     {
         let consequence = "nothing can be changed on the others";
         let which = "that can be changed ";
-        faults.all(section, Rule::OneLocation { which, location, consequence });
+        faults.all(section, DraftRule::OneLocation { which, location, consequence });
     }
     cyclic_glue(draft, faults);
 }
 
-fn feed(server: &NameServer, servers: &[NameServer], fault: &mut impl FnMut(&'static str, Rule)) {
+fn feed(
+    server: &NameServer,
+    servers: &[NameServer],
+    fault: &mut impl FnMut(&'static str, DraftRule),
+) {
     match &server.feed {
         Feed::Update if !server.software.takes_updates() => {
-            fault("feed", Rule::TakesNoUpdate(server.software.as_str()));
+            fault("feed", DraftRule::TakesNoUpdate(server.software.as_str()));
         }
         Feed::Update => {}
-        Feed::Transfer { from } if from.is_empty() => fault("from", Rule::NoPrimary),
+        Feed::Transfer { from } if from.is_empty() => fault("from", DraftRule::NoPrimary),
         Feed::Transfer { from } => {
             let is_primary = |name: &&Name| {
                 let mut fellows = servers.iter().filter(|other| other.name == **name);
                 fellows.any(|other| other.feed == Feed::Update)
             };
             for name in from.iter().filter(|name| !is_primary(name)) {
-                fault("from", Rule::BadPrimary(name.clone()));
+                fault("from", DraftRule::BadPrimary(name.clone()));
             }
         }
-        Feed::Files { reload } if reload.command.is_empty() => fault("reload", Rule::NoReload),
+        Feed::Files { reload } if reload.command.is_empty() => fault("reload", DraftRule::NoReload),
         Feed::Files { .. } => {}
     }
 }
 
 /// Addresses that no resolver on the Internet could use. Loopback passes: tests and drills live there.
-fn useless(addresses: &Addresses, mut fault: impl FnMut(Rule)) {
+fn useless(addresses: &Addresses, mut fault: impl FnMut(DraftRule)) {
     for address in addresses.iter() {
         let bad = match address {
             IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast() || v4.is_link_local(),
             IpAddr::V6(v6) => v6.is_multicast() || v6.is_unicast_link_local(),
         };
         if bad || address.is_unspecified() {
-            fault(Rule::UselessAddress(address));
+            fault(DraftRule::UselessAddress(address));
         }
     }
 }
@@ -217,7 +236,7 @@ fn one_prefix(servers: &[NameServer], faults: &mut Faults) {
         if let [only] = prefixes.as_slice()
             && found > 1
         {
-            faults.all(Section::NameServers, Rule::OnePrefix(only.clone()));
+            faults.all(DraftSection::NameServers, DraftRule::OnePrefix(only.clone()));
         }
     }
 }
@@ -229,46 +248,46 @@ fn cyclic_glue(draft: &Draft, faults: &mut Faults) {
     let ours = |name: &Name| draft.domains.iter().any(|domain| name.is_within(&domain.name));
     let findable = |server: &NameServer| server.glue || !ours(&server.name);
     if !draft.name_servers.iter().any(findable) {
-        faults.all(Section::NameServers, Rule::CyclicGlue);
+        faults.all(DraftSection::NameServers, DraftRule::CyclicGlue);
     }
 }
 
 fn domains(draft: &Draft, faults: &mut Faults) {
-    let section = Section::Domains;
+    let section = DraftSection::Domains;
     let mut names: BTreeMap<&Name, usize> = BTreeMap::new();
     for (index, domain) in draft.domains.iter().enumerate() {
         let mut fault = |field, rule| faults.one(section, index, field, rule);
         if let Some(before) = names.insert(&domain.name, index) {
             let by = format!("domain {}", before + 1);
             let value = domain.name.to_string();
-            fault("name", Rule::Repeated { what: "the name", value, by });
+            fault("name", DraftRule::Repeated { what: "the name", value, by });
         }
         if domain.name.is_root() {
-            fault("name", Rule::Value("the root is nobody's domain".to_owned()));
+            fault("name", DraftRule::Value("the root is nobody's domain".to_owned()));
         }
         match domain.ttl {
-            0 => fault("ttl", Rule::NoTtl),
-            found if found > MAX_MANAGED_TTL => fault("ttl", Rule::ManagedTtl { found }),
+            0 => fault("ttl", DraftRule::NoTtl),
+            found if found > MAX_MANAGED_TTL => fault("ttl", DraftRule::ManagedTtl { found }),
             _ => {}
         }
         if domain.managed.is_empty() {
-            fault("managed", Rule::NothingManaged(domain.name.clone()));
+            fault("managed", DraftRule::NothingManaged(domain.name.clone()));
         }
         let outside = |name: &&Name| !name.is_within(&domain.name);
         for name in domain.managed.iter().filter(outside) {
             let (name, domain) = (name.clone(), domain.name.clone());
-            fault("managed", Rule::Outside { name, domain });
+            fault("managed", DraftRule::Outside { name, domain });
         }
         extra(domain, &mut fault);
     }
 }
 
-fn extra(domain: &Domain, fault: &mut impl FnMut(&'static str, Rule)) {
+fn extra(domain: &Domain, fault: &mut impl FnMut(&'static str, DraftRule)) {
     let addresses = [RecordType::A, RecordType::AAAA, RecordType::CNAME];
     for rrset in &domain.extra {
         let (owner, rtype) = (rrset.owner().clone(), rrset.rtype());
         if !owner.is_within(&domain.name) {
-            fault("records", Rule::Outside { name: owner, domain: domain.name.clone() });
+            fault("records", DraftRule::Outside { name: owner, domain: domain.name.clone() });
             continue;
         }
         let at_apex = owner == domain.name;
@@ -276,9 +295,9 @@ fn extra(domain: &Domain, fault: &mut impl FnMut(&'static str, Rule)) {
         let ours = [RecordType::SOA, RecordType::ZONEMD, RecordType::NS];
         let name = rtype.to_string();
         if (at_apex && ours.contains(&rtype)) || is_epoch {
-            fault("records", Rule::ExtraReserved { owner, rtype: name });
+            fault("records", DraftRule::ExtraReserved { owner, rtype: name });
         } else if domain.managed.contains(&owner) && addresses.contains(&rtype) {
-            fault("records", Rule::ExtraManaged { owner, rtype: name });
+            fault("records", DraftRule::ExtraManaged { owner, rtype: name });
         }
     }
 }

@@ -6,6 +6,7 @@ use hickory_proto::rr::{self, DNSClass, RData, Record};
 
 use super::tsig::{self, Signed, TsigError};
 use super::{Message, Trouble, verify};
+use crate::diff::{Change, Diff};
 use crate::key::TsigKey;
 use crate::name::Name;
 use crate::rdata::{Rdata, RecordType};
@@ -34,9 +35,16 @@ pub(crate) struct Request {
 
 impl Request {
     /// Gives a message its id and signs it, at `now` seconds since 1970.
-    pub(crate) fn new(mut message: Out, id: u16, key: &TsigKey, now: u64) -> Result<Request, Trouble> {
+    pub(crate) fn new(
+        mut message: Out,
+        id: u16,
+        key: &TsigKey,
+        now: u64,
+    ) -> Result<Request, Trouble> {
         message.metadata.id = id;
-        let unwritable = |why: String| Trouble::Rubbish { why: format!("the question cannot be written: {why}") };
+        let unwritable = |why: String| Trouble::Rubbish {
+            why: format!("the question cannot be written: {why}"),
+        };
         let opcode = u8::from(message.metadata.op_code);
         let mut octets = message.to_vec().map_err(|error| unwritable(error.to_string()))?;
         let signed = tsig::append(&mut octets, key, None, true, now, TsigError::NONE);
@@ -101,12 +109,9 @@ pub(crate) fn notify(zone: &Name, soa: Option<&RRset>) -> Out {
     message
 }
 
-/// An RRset as it is and as it is to be; none where there is none.
-pub(crate) type Change<'a> = (Option<&'a RRset>, Option<&'a RRset>);
-
 /// A change, all of it or nothing (RFC 2136). An RRset that gets other values is taken away and put
 /// back in the same message, so that nobody ever sees it missing.
-pub(crate) fn update(zone: &Name, prerequisites: &[Prerequisite], changes: &[Change<'_>]) -> Out {
+pub(crate) fn update(zone: &Name, prerequisites: &[Prerequisite], diff: &Diff) -> Out {
     let mut message = Out::new(0, MessageType::Query, OpCode::Update);
     message.add_query(query(zone, RecordType::SOA));
     for prerequisite in prerequisites {
@@ -129,17 +134,20 @@ pub(crate) fn update(zone: &Name, prerequisites: &[Prerequisite], changes: &[Cha
     };
     // All that goes goes first: an address beside an alias that is still there would be passed over
     // without a word (section 3.4.2.2).
-    for before in changes.iter().filter_map(|(before, _)| *before).filter(|set| !is_kept(set)) {
+    let befores = diff.changes().iter().filter_map(|change| change.before.as_ref());
+    for before in befores.filter(|set| !is_kept(set)) {
         message.add_authority(empty(before.owner(), before.rtype(), DNSClass::ANY));
     }
-    for (before, after) in changes {
-        message.add_authorities(after.into_iter().flat_map(|after| records(after)));
+    for Change { before, after, .. } in diff.changes() {
+        message.add_authorities(after.iter().flat_map(records));
         // A start of authority takes the place of the last one. Of the name servers, those that are
         // not to stay go one by one, now that the new ones are there.
-        let Some(before) = before.filter(|set| is_kept(set) && set.rtype() == RecordType::NS) else {
+        let is_ns = |set: &&RRset| is_kept(set) && set.rtype() == RecordType::NS;
+        let Some(before) = before.as_ref().filter(is_ns) else {
             continue;
         };
-        let stays = |rdata: &Rdata| after.is_some_and(|after| after.rdatas().contains(rdata));
+        let stays =
+            |rdata: &Rdata| after.as_ref().is_some_and(|after| after.rdatas().contains(rdata));
         for rdata in before.rdatas().iter().filter(|rdata| !stays(rdata)) {
             let mut record = record(before, rdata);
             record.ttl = 0;

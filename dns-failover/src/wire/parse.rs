@@ -182,9 +182,9 @@ fn take_u16(octets: &[u8], at: &mut usize) -> Result<u16, Trouble> {
 
 fn take_name(octets: &[u8], at: &mut usize) -> Result<Name, Trouble> {
     Name::from_message(octets, at).map_err(|error| match error {
-        crate::name::NameError::CutOff => Trouble::Truncated {
-            why: format!("its {} octets end within a name", octets.len()),
-        },
+        crate::name::NameError::CutOff => {
+            Trouble::Truncated { why: format!("its {} octets end within a name", octets.len()) }
+        }
         error => rubbish(format!("a name in it is none: {error}")),
     })
 }

@@ -48,11 +48,14 @@ pub(crate) fn append(
         TsigError::BADTIME => time.to_be_bytes()[2..].to_vec(),
         _ => Vec::new(),
     };
-    let variables = Variables { key: key.name(), algorithm: key.algorithm(), time, error, other: &other };
+    let variables =
+        Variables { key: key.name(), algorithm: key.algorithm(), time, error, other: &other };
     let unsigned = matches!(error, TsigError::BADKEY | TsigError::BADSIG);
     let mac = match unsigned {
         true => Vec::new(),
-        false => signer(key)?.sign(&to_be_signed(previous, message, first, &variables, FUDGE)).ok()?,
+        false => {
+            signer(key)?.sign(&to_be_signed(previous, message, first, &variables, FUDGE)).ok()?
+        }
     };
     let count = u16::from_be_bytes([*message.get(10)?, *message.get(11)?]).checked_add(1)?;
     message[10..12].copy_from_slice(&count.to_be_bytes());

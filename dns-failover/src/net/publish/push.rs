@@ -4,6 +4,7 @@ use std::sync::{Arc, mpsc};
 
 use super::survey::{View, Views};
 use super::{Job, Outcome, Progress, Publisher, Session, watch};
+use crate::diff::Diff;
 use crate::epoch::EpochRecord;
 use crate::name::Name;
 use crate::rdata::RecordType;
@@ -44,18 +45,27 @@ pub(super) fn push(
         {
             let opened = match &mut session {
                 Some(session) => Ok(session),
-                none => Session::open(publisher.network, server).map(|session| none.insert(session)),
+                none => {
+                    Session::open(publisher.network, server).map(|session| none.insert(session))
+                }
             };
-            let base = opened.and_then(|session| base(session, &job.name, view, &bases[place]));
-            match base {
-                Ok(base) => {
-                    let changes = changes(&base, zone);
+            let diff = opened.and_then(|session| {
+                let base = base(session, &job.name, view, &bases[place])?;
+                let rubbish =
+                    |error: crate::diff::DiffError| Trouble::Rubbish { why: error.to_string() };
+                Diff::between(&base, zone).map_err(rubbish)
+            });
+            match diff {
+                Ok(diff) => {
                     let prerequisites = prerequisites(&job.name, view);
-                    updates.push(wire::update(&job.name, &prerequisites, &changes));
-                    places.push((place, changed(&changes)));
+                    updates.push(wire::update(&job.name, &prerequisites, &diff));
+                    places.push((place, changed(&diff)));
                 }
                 Err(trouble) => {
-                    results.push(Some(Progress { pushed: false, outcome: Some(Outcome::of(trouble)) }));
+                    results.push(Some(Progress {
+                        pushed: false,
+                        outcome: Some(Outcome::of(trouble)),
+                    }));
                     continue;
                 }
             }
@@ -88,7 +98,10 @@ pub(super) fn push(
                 Ok(rcode) => Trouble::Refused { rcode },
                 Err(trouble) => trouble,
             };
-            results[place] = Some(Progress { pushed: false, outcome: Some(refused(&views[place], index, trouble)) });
+            results[place] = Some(Progress {
+                pushed: false,
+                outcome: Some(refused(&views[place], index, trouble)),
+            });
         }
     }
     let zones = applied.iter().map(|(place, changed)| (&jobs[*place], changed.as_slice()));
@@ -116,15 +129,18 @@ fn is_ahead(view: &View, record: EpochRecord) -> bool {
     view.record.is_some_and(|found| found.epoch > record.epoch)
 }
 
-/// What the server has now: made here when its digest says that it is the same, else transferred.
+/// What the server has now: made here when its digest says that it is the same, else transferred. A
+/// serial that is not the epoch's says that somebody else changed the zone and left the digest alone.
 fn base(
     session: &mut Session<'_>,
     name: &Name,
     view: &View,
     bases: &[Arc<Zone>],
 ) -> Result<Arc<Zone>, Trouble> {
-    let digest_of = |zone: &Zone| zone.get(name, RecordType::ZONEMD).map(|set| set.rdatas().to_vec());
-    let wanted = view.digest.as_ref().map(|set| set.rdatas().to_vec());
+    let digest_of =
+        |zone: &Zone| zone.get(name, RecordType::ZONEMD).map(|set| set.rdatas().to_vec());
+    let untouched = view.record.map(|record| record.epoch.serial()) == view.serial;
+    let wanted = view.digest.as_ref().filter(|_| untouched).map(|set| set.rdatas().to_vec());
     match bases.iter().find(|zone| wanted.is_some() && digest_of(zone) == wanted) {
         Some(zone) => Ok(Arc::clone(zone)),
         None => session.transfer(name).map(Arc::new),
@@ -144,22 +160,10 @@ fn prerequisites(zone: &Name, view: &View) -> [Prerequisite; 2] {
     ]
 }
 
-/// What differs between two zones, RRset by RRset.
-fn changes<'a>(from: &'a Zone, to: &'a Zone) -> Vec<wire::Change<'a>> {
-    let gone = from.iter().filter(|set| to.get(set.owner(), set.rtype()).is_none());
-    let mut changes: Vec<wire::Change<'_>> = gone.map(|set| (Some(set), None)).collect();
-    for set in to.iter() {
-        let before = from.get(set.owner(), set.rtype());
-        if before != Some(set) {
-            changes.push((before, Some(set)));
-        }
-    }
-    changes
-}
-
 /// The RRsets that a check asks for besides what identifies the zone.
-fn changed(changes: &[wire::Change<'_>]) -> Vec<(Name, RecordType)> {
-    let is_book = |set: &RRset| [RecordType::SOA, RecordType::ZONEMD].contains(&set.rtype());
-    let sets = changes.iter().filter_map(|(_, after)| *after).filter(|set| !is_book(set));
+fn changed(diff: &Diff) -> Vec<(Name, RecordType)> {
+    let is_book = |set: &&RRset| [RecordType::SOA, RecordType::ZONEMD].contains(&set.rtype());
+    let sets = diff.changes().iter().filter_map(|change| change.after.as_ref());
+    let sets = sets.filter(|set| !is_book(set));
     sets.map(|set| (set.owner().clone(), set.rtype())).take(16).collect()
 }

@@ -61,7 +61,9 @@ impl fmt::Display for Outcome {
             Outcome::Refused { trouble } | Outcome::Unreachable { trouble } => {
                 write!(f, "{trouble}")
             }
-            Outcome::Diverged { found: Some(found), .. } => write!(f, "serves another epoch: {found}"),
+            Outcome::Diverged { found: Some(found), .. } => {
+                write!(f, "serves another epoch: {found}")
+            }
             Outcome::Diverged { serial: Some(serial), .. } => {
                 write!(f, "serves something that is not ours, serial {serial}")
             }
@@ -124,10 +126,15 @@ impl fmt::Display for Report {
             }
         }
         for (server, outcomes) in servers {
-            let applied = outcomes.iter().filter(|(_, outcome)| **outcome == Outcome::Applied).count();
+            let applied =
+                outcomes.iter().filter(|(_, outcome)| **outcome == Outcome::Applied).count();
             let there =
                 outcomes.iter().filter(|(_, outcome)| **outcome == Outcome::AlreadyThere).count();
-            writeln!(f, "{server} {applied} applied, {there} already there, of {}", outcomes.len())?;
+            writeln!(
+                f,
+                "{server} {applied} applied, {there} already there, of {}",
+                outcomes.len()
+            )?;
             let mut same: BTreeMap<String, Vec<&Name>> = BTreeMap::new();
             for (zone, outcome) in outcomes {
                 if !matches!(outcome, Outcome::Applied | Outcome::AlreadyThere) {
@@ -138,7 +145,9 @@ impl fmt::Display for Report {
             for (what, zones) in same {
                 match zones.as_slice() {
                     [zone] => writeln!(f, "  {zone} {what}")?,
-                    [first, ..] => writeln!(f, "  {} zones, {first} among them: {what}", zones.len())?,
+                    [first, ..] => {
+                        writeln!(f, "  {} zones, {first} among them: {what}", zones.len())?
+                    }
                     [] => {}
                 }
             }
@@ -155,11 +164,12 @@ impl fmt::Display for Report {
 pub(super) fn of(topology: &Topology, jobs: Vec<Job>) -> Report {
     let zone = |job: Job| {
         let servers = topology.name_servers().iter().zip(job.servers);
-        let outcome = |(server, progress): (&crate::topology::NameServer, Option<super::Progress>)| {
-            let never = Trouble::Unreachable { why: "it was never asked".into() };
-            let outcome = progress?.outcome.unwrap_or(Outcome::Unreachable { trouble: never });
-            Some((server.name.clone(), outcome))
-        };
+        let outcome =
+            |(server, progress): (&crate::topology::NameServer, Option<super::Progress>)| {
+                let never = Trouble::Unreachable { why: "it was never asked".into() };
+                let outcome = progress?.outcome.unwrap_or(Outcome::Unreachable { trouble: never });
+                Some((server.name.clone(), outcome))
+            };
         let report = ZoneReport {
             wanted: job.wish,
             epoch: job.goal.map(|goal| goal.record),

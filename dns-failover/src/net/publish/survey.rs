@@ -46,9 +46,8 @@ impl Publisher<'_> {
     pub(super) fn survey(&self, jobs: &[Job]) -> Vec<Views> {
         let columns = thread::scope(|scope| {
             let servers = self.topology.name_servers().iter().enumerate();
-            let threads = servers.map(|(index, server)| {
-                scope.spawn(move || self.column(index, server, jobs))
-            });
+            let threads = servers
+                .map(|(index, server)| scope.spawn(move || self.column(index, server, jobs)));
             let threads: Vec<_> = threads.collect();
             let joined = threads.into_iter().map(|thread| match thread.join() {
                 Ok(column) => column,
@@ -57,9 +56,7 @@ impl Publisher<'_> {
             joined.collect::<Vec<_>>()
         });
         let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
-        jobs.iter()
-            .map(|_| std::array::from_fn(|index| columns[index].next().flatten()))
-            .collect()
+        jobs.iter().map(|_| std::array::from_fn(|index| columns[index].next().flatten())).collect()
     }
 
     fn column(
@@ -104,10 +101,11 @@ fn view(zone: &Name, replies: [Result<Message, Trouble>; 3]) -> Result<View, Tro
         Data::Soa(soa) => Some(soa.serial),
         _ => None,
     });
-    let record = epoch.as_ref().and_then(|epoch| match (epoch.rdatas(), epoch.rdatas()[0].data()) {
-        ([_], Data::Txt(strings)) => EpochRecord::parse(&strings.joined()),
-        _ => None,
-    });
+    let record =
+        epoch.as_ref().and_then(|epoch| match (epoch.rdatas(), epoch.rdatas()[0].data()) {
+            ([_], Data::Txt(strings)) => EpochRecord::parse(&strings.joined()),
+            _ => None,
+        });
     Ok(View { serial, record, epoch, digest })
 }
 

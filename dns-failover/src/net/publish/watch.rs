@@ -26,7 +26,8 @@ pub(super) fn check(
             (_, Err(trouble)) => Outcome::of(trouble),
             (Some(goal), Ok(view)) if view.is_at(goal.record, &goal.digest) => {
                 let served = changed.iter().zip(replies).try_for_each(|((owner, rtype), reply)| {
-                    let reply = reply.unwrap_or(Err(Trouble::Unreachable { why: String::new() }))?;
+                    let reply =
+                        reply.unwrap_or(Err(Trouble::Unreachable { why: String::new() }))?;
                     let found = answer(owner, *rtype, &reply)?;
                     let wanted = goal.zone.as_ref().and_then(|zone| zone.get(owner, *rtype));
                     let found = found.as_ref().map(|set| set.rdatas());
