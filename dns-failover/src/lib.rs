@@ -53,7 +53,7 @@ pub use rdata::{
     WireError,
 };
 pub use record::{BadTtl, Class, Record, Ttl};
-pub use render::{Keeper, Rendered, RenderedFile, ZoneTexts, render};
+pub use render::{Keeper, Rendered, RenderedFile, WriteError, Written, ZoneTexts, render};
 pub use rrset::RRset;
 pub use serial::{Serial, SerialPolicy};
 pub use topology::{

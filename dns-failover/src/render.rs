@@ -1,18 +1,21 @@
 //! What each name server reads: its configuration and the zones that it starts with.
 //!
-//! A rendered server is data. [`Rendered::write`](crate::write_rendered) puts it into a folder, which
-//! then goes to the server as it is.
+//! A rendered server is data. [`Rendered::write`] puts it into a folder, which then goes to the server
+//! as it is.
 
 mod bind;
 mod knot;
 mod nsd;
 mod powerdns;
 mod text;
+mod write;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+pub use write::{WriteError, Written};
 
 use crate::key::TsigKey;
 use crate::name::Name;
