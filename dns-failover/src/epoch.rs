@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rdata::{Data, RecordType};
+use crate::rrset::RRset;
 use crate::serial::Serial;
+use crate::zone::Zone;
 
 /// One of the two sites: its server, and the controller that runs there. The names are those of the
 /// provider that this was made for; nothing depends on the geography.
@@ -208,6 +211,19 @@ pub struct EpochRecord {
 impl EpochRecord {
     /// The label below the apex that carries it.
     pub const LABEL: &'static str = "_epoch";
+
+    /// The record of a zone, if it is one of ours.
+    pub fn of(zone: &Zone) -> Option<EpochRecord> {
+        let label = zone.origin().child(EpochRecord::LABEL).ok()?;
+        EpochRecord::in_set(zone.get(&label, RecordType::TXT)?)
+    }
+
+    pub(crate) fn in_set(set: &RRset) -> Option<EpochRecord> {
+        match (set.rdatas(), set.rdatas()[0].data()) {
+            ([_], Data::Txt(strings)) => EpochRecord::parse(&strings.joined()),
+            _ => None,
+        }
+    }
 
     /// Reads the text of the record; None for anything that is not exactly ours.
     pub fn parse(text: &[u8]) -> Option<EpochRecord> {

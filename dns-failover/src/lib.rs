@@ -27,6 +27,7 @@ mod name;
 #[cfg(feature = "net")]
 mod net;
 mod octets;
+mod plan;
 mod rdata;
 mod record;
 mod render;
@@ -48,6 +49,9 @@ pub use master::{IncludeFolder, Includes, NoIncludes, Places, Reading, TextError
 pub use name::{Labels, Name, NameError};
 #[cfg(feature = "net")]
 pub use net::{Link, Network, Outcome, Patience, Publisher, Report, Tcp, View, ZoneReport};
+pub use plan::{
+    ApprovedPlan, ChangeClass, Current, Plan, PlanGuards, PlanRefused, Scope, ZonePlan,
+};
 pub use rdata::{
     BadRecordType, Data, Rdata, RdataError, RecordType, Soa, Strings, SvcParam, SvcParams,
     WireError,

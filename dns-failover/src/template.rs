@@ -28,6 +28,22 @@ impl Topology {
         zone
     }
 
+    /// A zone as it is served, moved to another epoch: its managed sets point to where that one says, and
+    /// everything else stays.
+    pub fn moved_zone(&self, domain: &Domain, zone: &Zone, record: EpochRecord) -> Zone {
+        let mut moved = zone.clone();
+        for rrset in self.managed_rrsets(domain, Active::Both) {
+            moved.remove(rrset.owner(), rrset.rtype());
+        }
+        for rrset in self.managed_rrsets(domain, record.active) {
+            let _ = moved.put(rrset);
+        }
+        let _ = moved.put(epoch_rrset(&domain.name, record));
+        moved.set_serial(record.epoch.serial());
+        moved.seal(Ttl::saturating(self.authority().ttl));
+        moved
+    }
+
     /// The same domain in every state that a failover can bring it into: what the checks run on.
     pub fn reachable_zones(&self, domain: &Domain, epoch: Epoch) -> Vec<(Active, Zone)> {
         let zone = |active| (active, self.zone(domain, EpochRecord { epoch, active }));

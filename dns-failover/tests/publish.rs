@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use dns_failover::testing::{Behaviour, MemoryNetwork, draft};
 use dns_failover::{
-    Active, Name, Network, Outcome, Patience, Publisher, Rcode, RecordType, Report, Serial, SiteId,
-    Topology, Trouble,
+    Active, ApprovedPlan, Name, Network, Outcome, Patience, Plan, PlanGuards, Publisher, Rcode,
+    RecordType, Report, Serial, SiteId, Topology, Trouble,
 };
 
 const NOW: u64 = 1_800_000_000;
@@ -20,13 +20,15 @@ fn topology(domains: usize) -> Topology {
     Topology::new(draft(domains)).unwrap()
 }
 
-fn wishes(topology: &Topology, active: Active) -> BTreeMap<Name, Active> {
-    topology.domains().keys().map(|name| (name.clone(), active)).collect()
+/// Every domain to one state, whatever it is in.
+fn everywhere(topology: &Topology, active: Active) -> ApprovedPlan {
+    let moves = topology.domains().keys().map(|name| (name, None, active));
+    Plan::failover(topology, moves).approve(&PlanGuards::default()).unwrap()
 }
 
 fn publish(topology: &Topology, network: &dyn Network, by: SiteId, active: Active) -> Report {
     let patience = Patience { rounds: 6, ..Patience::default() };
-    Publisher::new(topology, network, by, patience).publish(wishes(topology, active))
+    Publisher::new(topology, network, by, patience).publish(&everywhere(topology, active))
 }
 
 /// All six serve the same of every domain; yields where they point.
@@ -260,7 +262,7 @@ fn what_a_dead_controller_began_is_brought_to_an_end_by_the_other() {
         let seen = publisher.views([name.clone()]);
         let records = seen[name].iter().flatten().flatten().filter_map(|view| view.record);
         let highest = records.max_by_key(|record| record.epoch).unwrap();
-        let report = publisher.publish(BTreeMap::from([(name.clone(), highest.active)]));
+        let report = publisher.publish(&everywhere(&topology, highest.active));
         assert!(report.is_done(), "{messages} messages: {report}");
         assert_eq!(report.zones[name].epoch, Some(highest), "it is the same epoch");
         assert_eq!(one_state(&topology, &network)[name], highest.active);

@@ -50,10 +50,26 @@ fn one_domain_changes_sites_on_all_six() {
         let report = fleet.publish(by, active);
         assert!(report.is_done(), "{report}\n{}", fleet.logs());
         for index in 0..6 {
-            let mut found: Vec<String> =
-                dig(&fleet, index, "www.customer0.example", "A").lines().map(str::to_owned).collect();
+            let mut found: Vec<String> = dig(&fleet, index, "www.customer0.example", "A")
+                .lines()
+                .map(str::to_owned)
+                .collect();
             found.sort();
             assert_eq!(found.join("\n"), address, "server {index}");
         }
+    }
+}
+
+#[test]
+fn a_thousand_domains_change_sites_on_all_six() {
+    let Some(mut fleet) = Fleet::render(draft(1000)) else { return };
+    let t = std::time::Instant::now();
+    fleet.start();
+    println!("started {:?}", t.elapsed());
+    for (by, active) in [(SiteId::Us, US), (SiteId::Uk, UK)] {
+        let t = std::time::Instant::now();
+        let report = fleet.publish(by, active);
+        println!("{:?} {report}", t.elapsed());
+        assert!(report.is_done(), "{report}\n{}", fleet.logs());
     }
 }

@@ -12,7 +12,7 @@ mod report;
 mod survey;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -23,8 +23,9 @@ pub use survey::View;
 use super::{Network, Session};
 use crate::epoch::{Active, Epoch, EpochRecord, SiteId};
 use crate::name::Name;
+use crate::plan::{ApprovedPlan, Current, Scope};
 use crate::topology::{Feed, NAME_SERVERS, NameServer, Topology};
-use crate::wire::Trouble;
+use crate::wire::{Rcode, Trouble};
 use crate::zone::Zone;
 use goal::{Decided, Goal};
 use survey::Views;
@@ -67,6 +68,7 @@ struct Job {
     name: Name,
     /// Where the caller wants it to point; none when it only wants to know.
     wish: Option<Active>,
+    scope: Scope,
     goal: Option<Goal>,
     /// A higher epoch of somebody else's that we gave way to.
     superseded: Option<EpochRecord>,
@@ -113,32 +115,78 @@ impl<'a> Publisher<'a> {
         Publisher { topology, network, controller, patience }
     }
 
-    /// Brings domains to where they are to point, on all six servers. Zones that are there already
-    /// get no new epoch; servers that lag behind are brought level.
+    /// Carries out a plan on all six servers. Zones that are there already get no new epoch; servers
+    /// that lag behind are brought level. A failover changes managed sets and nothing else: where a
+    /// zone is not what the configuration would make of it, it stays so.
     ///
     /// ```
-    /// use std::collections::BTreeMap;
-    ///
     /// use dns_failover::testing::{MemoryNetwork, draft};
-    /// use dns_failover::{Active, Patience, Publisher, SiteId, Topology};
+    /// use dns_failover::{Active, Patience, Plan, PlanGuards, Publisher, SiteId, Topology};
     ///
     /// let topology = Topology::new(draft(1)).map_err(|faults| faults[0].to_string())?;
     /// let network = MemoryNetwork::serving(&topology, 1_000);
     /// let publisher = Publisher::new(&topology, &network, SiteId::Us, Patience::default());
     ///
     /// // The UK burns.
-    /// let wishes = topology.domains().keys().map(|name| (name.clone(), Active::One(SiteId::Us)));
-    /// let report = publisher.publish(wishes.collect::<BTreeMap<_, _>>());
+    /// let (uk, us) = (Active::One(SiteId::Uk), Active::One(SiteId::Us));
+    /// let moves = topology.domains().keys().map(|name| (name, Some(uk), us));
+    /// let plan = Plan::failover(&topology, moves).approve(&PlanGuards::default())?;
+    /// let report = publisher.publish(&plan);
     /// assert!(report.is_level(), "{report}");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn publish(&self, wishes: BTreeMap<Name, Active>) -> Report {
-        self.run(wishes.into_iter().map(|(name, active)| (name, Some(active))).collect())
+    pub fn publish(&self, plan: &ApprovedPlan) -> Report {
+        let job = |(name, (active, scope)): (&Name, &(Active, Scope))| {
+            Job::new(self.topology, name.clone(), Some(*active), *scope)
+        };
+        self.run(plan.zones.iter().map(job).collect())
+    }
+
+    /// What is served of these zones: from the server with the highest epoch, made here where its
+    /// digest says that it is the same, else transferred.
+    pub fn current(&self, zones: impl IntoIterator<Item = Name>) -> BTreeMap<Name, Current> {
+        let jobs = self.questions(zones);
+        let views = self.survey(&jobs);
+        let current =
+            |(job, views): (Job, Views)| (job.name.clone(), self.current_of(&job.name, &views));
+        jobs.into_iter().zip(views).map(current).collect()
+    }
+
+    fn current_of(&self, name: &Name, views: &Views) -> Current {
+        if let Some((record, digest)) = goal::highest(views) {
+            if let Some(zone) =
+                self.fetched(name, views, record, &digest).and_then(|goal| goal.zone)
+            {
+                return Current::Zone(Box::new(Arc::unwrap_or_clone(zone)));
+            }
+        }
+        let mut whys = Vec::new();
+        let mut missing = true;
+        for (index, view) in views.iter().enumerate() {
+            let server = &self.topology.name_servers()[index];
+            match view {
+                None => {}
+                Some(Ok(_)) => match self.transfer(name, index) {
+                    Ok(zone) => return Current::Zone(Box::new(zone)),
+                    Err(trouble) => {
+                        missing = false;
+                        whys.push(format!("{}: {trouble}", server.name));
+                    }
+                },
+                Some(Err(trouble)) => {
+                    let none = [Rcode::REFUSED, Rcode::NOTAUTH];
+                    missing &=
+                        matches!(trouble, Trouble::Refused { rcode } if none.contains(rcode));
+                    whys.push(format!("{}: {trouble}", server.name));
+                }
+            }
+        }
+        if missing { Current::Missing } else { Current::Unknown { why: whys.join("; ") } }
     }
 
     /// Looks whether all servers serve the same, and changes nothing.
     pub fn verify(&self, zones: impl IntoIterator<Item = Name>) -> Report {
-        let mut jobs = self.jobs(zones.into_iter().map(|name| (name, None)).collect());
+        let mut jobs = self.questions(zones);
         let views = self.survey(&jobs);
         for (job, views) in jobs.iter_mut().zip(&views) {
             job.goal = goal::highest(views).map(|(record, digest)| Goal::seen(record, digest));
@@ -153,7 +201,7 @@ impl<'a> Publisher<'a> {
         &self,
         zones: impl IntoIterator<Item = Name>,
     ) -> BTreeMap<Name, Vec<Option<Result<View, Trouble>>>> {
-        let jobs = self.jobs(zones.into_iter().map(|name| (name, None)).collect());
+        let jobs = self.questions(zones);
         let views = self.survey(&jobs);
         jobs.into_iter().zip(views).map(|(job, views)| (job.name, views.into())).collect()
     }
@@ -169,8 +217,7 @@ impl<'a> Publisher<'a> {
         Session::open(self.network, server)?.transfer(zone)
     }
 
-    fn run(&self, wishes: BTreeMap<Name, Option<Active>>) -> Report {
-        let mut jobs = self.jobs(wishes);
+    fn run(&self, mut jobs: Vec<Job>) -> Report {
         let mut left: Vec<usize> = (0..jobs.len()).collect();
         for round in 0..self.patience.rounds.max(1) {
             if round > 0 {
@@ -179,7 +226,7 @@ impl<'a> Publisher<'a> {
             let mut round_jobs = Vec::with_capacity(left.len());
             // The rest keeps its place; what is under way is taken out and put back.
             for &place in &left {
-                let empty = Job::new(self.topology, Name::root(), None);
+                let empty = Job::new(self.topology, Name::root(), None, Scope::Managed);
                 round_jobs.push(std::mem::replace(&mut jobs[place], empty));
             }
             self.round(&mut round_jobs);
@@ -194,8 +241,11 @@ impl<'a> Publisher<'a> {
         report::of(self.topology, jobs)
     }
 
-    fn jobs(&self, wishes: BTreeMap<Name, Option<Active>>) -> Vec<Job> {
-        wishes.into_iter().map(|(name, wish)| Job::new(self.topology, name, wish)).collect()
+    /// Jobs that only ask; no zone twice.
+    fn questions(&self, zones: impl IntoIterator<Item = Name>) -> Vec<Job> {
+        let zones: BTreeSet<Name> = zones.into_iter().collect();
+        let ask = |name| Job::new(self.topology, name, None, Scope::Managed);
+        zones.into_iter().map(ask).collect()
     }
 
     fn round(&self, jobs: &mut [Job]) {
@@ -209,7 +259,20 @@ impl<'a> Publisher<'a> {
 
     /// Chooses the epoch that a zone is to be at, and finds out what servers have now.
     fn decide(&self, job: &mut Job, views: &Views) -> Vec<Arc<Zone>> {
-        let make = |record: EpochRecord| self.make(&job.name, record);
+        let kept = match job.scope {
+            Scope::Managed => match self.kept(&job.name, views) {
+                Some(kept) => kept,
+                None => {
+                    job.goal = None;
+                    return Vec::new();
+                }
+            },
+            Scope::Everything => None,
+        };
+        let make = |record: EpochRecord| match &kept {
+            Some(zone) => self.moved(zone, record),
+            None => self.make(&job.name, record),
+        };
         let now = Epoch::starting(self.network.unix_time(), self.controller);
         let decided = goal::decide(self.controller, now, views, job.goal.as_ref(), job.wish, &make);
         match decided {
@@ -221,6 +284,24 @@ impl<'a> Publisher<'a> {
             Decided::Nothing => job.goal = None,
         }
         goal::bases(views, job.goal.as_ref(), &make)
+    }
+
+    /// The zone as it is served, where that is not what the topology would make of it; None when that
+    /// cannot be found out, or the zone is none of ours.
+    fn kept(&self, name: &Name, views: &Views) -> Option<Option<Zone>> {
+        let (record, digest) = goal::highest(views)?;
+        let made = self.make(name, record).and_then(|zone| Goal::of(zone, record));
+        if made.is_some_and(|made| made.digest.rdatas() == digest.rdatas()) {
+            return Some(None);
+        }
+        let goal = self.fetched(name, views, record, &digest)?;
+        Some(goal.zone.map(Arc::unwrap_or_clone))
+    }
+
+    /// The same zone, at another epoch and pointing to where that one says.
+    fn moved(&self, zone: &Zone, record: EpochRecord) -> Option<Zone> {
+        let domain = self.topology.domain(zone.origin())?;
+        Some(self.topology.moved_zone(domain, zone, record))
     }
 
     /// The zone at an epoch that is not ours, from a server that has it.
@@ -310,14 +391,14 @@ impl<'a> Publisher<'a> {
 }
 
 impl Job {
-    fn new(topology: &Topology, name: Name, wish: Option<Active>) -> Job {
+    fn new(topology: &Topology, name: Name, wish: Option<Active>, scope: Scope) -> Job {
         let is_catalog = name == topology.authority().catalog;
         let serves = |server: &NameServer| {
             let lacks_it = is_catalog && !server.software.reads_catalogs();
             (!lacks_it).then(Progress::default)
         };
         let servers = topology.name_servers().each_ref().map(serves);
-        Job { name, wish, goal: None, superseded: None, servers }
+        Job { name, wish, scope, goal: None, superseded: None, servers }
     }
 
     /// Says of each server whether it is at the goal, by what it was seen to serve.

@@ -1,16 +1,15 @@
 //! Name servers of a topology as processes on loopback.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use dns_failover::{
-    Active, Draft, Epoch, EpochRecord, Name, Network, Patience, Publisher, Report, SiteId,
-    Software, Tcp, Topology, View, ZoneTexts, render,
+    Active, Draft, Epoch, EpochRecord, Network, Patience, Plan, PlanGuards, Publisher, Report,
+    SiteId, Software, Tcp, Topology, View, ZoneTexts, render,
 };
 use tempfile::TempDir;
 
@@ -31,7 +30,8 @@ fn programs(software: Software) -> &'static [&'static str] {
 #[derive(Debug)]
 pub(crate) struct Fleet {
     pub(crate) topology: Topology,
-    folder: TempDir,
+    /// Everything is in there.
+    _folder: TempDir,
     processes: Vec<Option<Child>>,
 }
 
@@ -47,14 +47,15 @@ impl Fleet {
         let folder = tempfile::Builder::new().prefix("fleet-").tempdir().unwrap();
         // All at once, so that no port is given twice.
         let held: Vec<_> = draft.name_servers.iter().map(|_| free_port()).collect();
-        for (index, (server, (address, _))) in draft.name_servers.iter_mut().zip(&held).enumerate() {
+        for (index, (server, (address, _))) in draft.name_servers.iter_mut().zip(&held).enumerate()
+        {
             server.reach = *address;
             server.listen = vec![*address];
             server.folder = folder.path().join(format!("ns{}", index + 1));
         }
         drop(held);
         let topology = Topology::new(draft).unwrap();
-        let fleet = Fleet { topology, folder, processes: (0..6).map(|_| None).collect() };
+        let fleet = Fleet { topology, _folder: folder, processes: (0..6).map(|_| None).collect() };
         fleet.write(&fleet.topology);
         Some(fleet)
     }
@@ -65,7 +66,8 @@ impl Fleet {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let epoch = Epoch::starting(now.as_secs(), SiteId::Uk);
         let record = |site| EpochRecord { epoch, active: Active::One(site) };
-        let zones = topology.domains().values().map(|domain| topology.zone(domain, record(domain.primary)));
+        let zones =
+            topology.domains().values().map(|domain| topology.zone(domain, record(domain.primary)));
         let zones: Vec<_> = zones.chain([topology.catalog_zone(record(SiteId::Uk))]).collect();
         let texts = ZoneTexts::print(&zones);
         for index in 0..6 {
@@ -85,9 +87,10 @@ impl Fleet {
             let folder = self.folder(index);
             let commands: &[&[&str]] = match self.topology.name_servers()[index].software {
                 Software::Bind => &[&["named-checkconf", "-z", "named.conf"]],
-                Software::Knot => {
-                    &[&["knotc", "-c", "knot.conf", "conf-check"], &["knotc", "-c", "knot.conf", "zone-check"]]
-                }
+                Software::Knot => &[
+                    &["knotc", "-c", "knot.conf", "conf-check"],
+                    &["knotc", "-c", "knot.conf", "zone-check"],
+                ],
                 Software::Nsd => &[&["nsd-checkconf", "nsd.conf"]],
                 _ => &[
                     &["sh", "fill.sh"],
@@ -97,7 +100,8 @@ impl Fleet {
             };
             for words in commands {
                 let program = peer(words[0]).unwrap();
-                let output = Command::new(program).args(&words[1..]).current_dir(folder).output().unwrap();
+                let output =
+                    Command::new(program).args(&words[1..]).current_dir(folder).output().unwrap();
                 let said = [output.stdout, output.stderr].concat();
                 let said = String::from_utf8_lossy(&said);
                 assert!(output.status.success(), "{words:?} of {}: {said}", folder.display());
@@ -127,7 +131,8 @@ impl Fleet {
             Software::Knot => &["knotd", "-c"],
             Software::Nsd => &["nsd", "-d", "-c"],
             _ => {
-                let filled = Command::new("sh").arg("fill.sh").current_dir(&folder).output().unwrap();
+                let filled =
+                    Command::new("sh").arg("fill.sh").current_dir(&folder).output().unwrap();
                 assert!(filled.status.success(), "{}", String::from_utf8_lossy(&filled.stderr));
                 &["pdns_server", "--daemon=no", "--config-dir=."]
             }
@@ -205,9 +210,9 @@ impl Fleet {
 
     /// Publishes one state of all domains.
     pub(crate) fn publish(&self, by: SiteId, active: Active) -> Report {
-        let wishes = self.topology.domains().keys().map(|name| (name.clone(), active));
-        let wishes: BTreeMap<Name, Active> = wishes.collect();
-        self.publisher(&Tcp::default(), by).publish(wishes)
+        let moves = self.topology.domains().keys().map(|name| (name, None, active));
+        let plan = Plan::failover(&self.topology, moves).approve(&PlanGuards::default()).unwrap();
+        self.publisher(&Tcp::default(), by).publish(&plan)
     }
 
     /// The last words of every server.
@@ -220,10 +225,6 @@ impl Fleet {
             logs += &format!("--- server {index}\n{}\n", last.join("\n"));
         }
         logs
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().to_owned()
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Job, Publisher, Session};
 use crate::epoch::EpochRecord;
 use crate::name::Name;
-use crate::rdata::{Data, RecordType};
+use crate::rdata::RecordType;
 use crate::record::{Record, Ttl};
 use crate::rrset::RRset;
 use crate::serial::Serial;
@@ -97,15 +97,8 @@ fn view(zone: &Name, replies: [Result<Message, Trouble>; 3]) -> Result<View, Tro
     let label = zone.child(EpochRecord::LABEL).unwrap_or_else(|_| Name::root());
     let epoch = answer(&label, RecordType::TXT, &epoch?)?;
     let digest = answer(zone, RecordType::ZONEMD, &digest?)?;
-    let serial = soa.as_ref().and_then(|soa| match soa.rdatas()[0].data() {
-        Data::Soa(soa) => Some(soa.serial),
-        _ => None,
-    });
-    let record =
-        epoch.as_ref().and_then(|epoch| match (epoch.rdatas(), epoch.rdatas()[0].data()) {
-            ([_], Data::Txt(strings)) => EpochRecord::parse(&strings.joined()),
-            _ => None,
-        });
+    let serial = soa.as_ref().and_then(|soa| soa.rdatas()[0].soa()).map(|soa| soa.serial);
+    let record = epoch.as_ref().and_then(EpochRecord::in_set);
     Ok(View { serial, record, epoch, digest })
 }
 
