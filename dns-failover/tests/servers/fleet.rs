@@ -13,7 +13,7 @@ use dns_failover::{
 };
 use tempfile::TempDir;
 
-use super::peer::peer;
+use crate::peer::peer;
 
 /// The programs that a server of this kind needs: itself first, then its checkers.
 fn programs(software: Software) -> &'static [&'static str] {

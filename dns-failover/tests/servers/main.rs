@@ -1,14 +1,17 @@
 //! Six real name servers on loopback, started from what was rendered and nothing else.
 
-mod support;
+mod fleet;
+#[path = "../../../examples/tests/support/peer.rs"]
+#[allow(dead_code, reason = "the programs test more with it")]
+mod peer;
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use dns_failover::testing::draft;
 use dns_failover::{Active, Outcome, SiteId};
-use support::fleet::Fleet;
-use support::peer::peer;
+use fleet::Fleet;
+use peer::peer;
 
 const UK: Active = Active::One(SiteId::Uk);
 const US: Active = Active::One(SiteId::Us);
