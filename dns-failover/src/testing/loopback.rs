@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::memory::MemoryNetwork;
+use crate::net::{Network, Tcp};
 
 /// How long a thread waits before it looks whether it is to end.
 const TICK: Duration = Duration::from_millis(50);
@@ -106,7 +107,7 @@ fn converse(
         if !fill(&mut stream, &mut message, ending)? {
             return Ok(());
         }
-        for reply in network.exchange(at, &message) {
+        for reply in network.exchange(at, &message, Tcp::default().unix_time()) {
             let len = u16::try_from(reply.len()).unwrap_or(u16::MAX);
             stream.write_all(&[&len.to_be_bytes(), reply.as_slice()].concat())?;
         }
@@ -136,7 +137,11 @@ fn datagrams(network: &MemoryNetwork, at: SocketAddr, socket: &UdpSocket, ending
     let mut buffer = [0; 4096];
     while !ending.load(Ordering::SeqCst) {
         let Ok((len, from)) = socket.recv_from(&mut buffer) else { continue };
-        let Some(reply) = network.exchange(at, &buffer[..len]).into_iter().next() else { continue };
+        let Some(reply) =
+            network.exchange(at, &buffer[..len], Tcp::default().unix_time()).into_iter().next()
+        else {
+            continue;
+        };
         let fits = reply.len() <= DATAGRAM;
         let mut reply = if fits { reply } else { cut(&buffer[..len], &reply) };
         if !fits && reply.len() > 2 {

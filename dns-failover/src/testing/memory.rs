@@ -82,10 +82,10 @@ impl MemoryNetwork {
         Dying { network: self, left: AtomicUsize::new(messages), delivers }
     }
 
-    /// What a server answers to a message.
-    pub(super) fn exchange(&self, to: SocketAddr, message: &[u8]) -> Vec<Vec<u8>> {
+    /// What a server answers to a message at this many seconds since 1970.
+    pub(super) fn exchange(&self, to: SocketAddr, message: &[u8], now: u64) -> Vec<Vec<u8>> {
         let Some(server) = self.servers.get(&to) else { return Vec::new() };
-        let replies = lock(server).answer(message, self.unix_time());
+        let replies = lock(server).answer(message, now);
         self.refresh(to);
         replies
     }
@@ -161,7 +161,8 @@ impl Link for MemoryLink<'_> {
         if lock(&self.network.servers[&self.to]).behaviour == Behaviour::Down {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        self.replies.extend(self.network.exchange(self.to, message));
+        let now = self.network.unix_time();
+        self.replies.extend(self.network.exchange(self.to, message, now));
         Ok(())
     }
 

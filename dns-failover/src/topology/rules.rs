@@ -114,8 +114,11 @@ fn authority(draft: &Draft, faults: &mut Faults) {
             value(field, "a time must be between 1 s and 2147483647 s (RFC 2181 section 8)");
         }
     }
-    if authority.catalog.is_root() {
-        value("catalog", "the catalog zone cannot be the root");
+    if authority.catalog.is_root() || !is_plain(&authority.catalog) {
+        value("catalog", PLAIN);
+    }
+    if draft.domains.iter().any(|domain| domain.name == authority.catalog) {
+        value("catalog", "the catalog zone cannot be a domain as well");
     }
 }
 
@@ -148,6 +151,20 @@ fn name_servers(draft: &Draft, faults: &mut Faults) {
                 let (value, by) = (address.to_string(), before.to_string());
                 fault("addresses", DraftRule::Repeated { what: "the address", value, by });
             }
+        }
+        if !is_plain(server.key.name()) {
+            fault("key", DraftRule::Value(format!("the key's name: {PLAIN}")));
+        }
+        // They go into configurations, and only what needs no quoting there may.
+        let folder = server.folder.to_str().filter(|path| path.starts_with('/'));
+        let safe = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+        if !folder.is_some_and(|path| path.chars().all(safe)) {
+            let why = "the folder must be an absolute path of letters, digits and /._-+";
+            fault("folder", DraftRule::Value(why.to_owned()));
+        }
+        if server.user.as_ref().is_some_and(|user| user.is_empty() || !user.chars().all(safe)) {
+            let why = "the user's name may have letters, digits and ._-+";
+            fault("user", DraftRule::Value(why.to_owned()));
         }
         if server.listen.is_empty() {
             fault("listen", DraftRule::NoAddress);
@@ -262,8 +279,15 @@ fn domains(draft: &Draft, faults: &mut Faults) {
             let value = domain.name.to_string();
             fault("name", DraftRule::Repeated { what: "the name", value, by });
         }
-        if domain.name.is_root() {
-            fault("name", DraftRule::Value("the root is nobody's domain".to_owned()));
+        if domain.name.is_root() || !is_plain(&domain.name) {
+            fault("name", DraftRule::Value(PLAIN.to_owned()));
+        }
+        let below = prefixes(draft).map(|prefix| prefix.as_wire().len()).max().unwrap_or_default();
+        let longest = domain.managed.iter().chain([&domain.name]);
+        let longest = longest.map(|name| name.as_wire().len()).max().unwrap_or_default();
+        if longest + below + LONGEST_LABEL_OF_OURS > 255 {
+            let why = "the name is so long that what belongs below it would not fit (255 octets)";
+            fault("name", DraftRule::Value(why.to_owned()));
         }
         match domain.ttl {
             0 => fault("ttl", DraftRule::NoTtl),
@@ -280,6 +304,24 @@ fn domains(draft: &Draft, faults: &mut Faults) {
         }
         extra(domain, &mut fault);
     }
+}
+
+/// What a domain's name may consist of, because it goes into file names and configurations.
+const PLAIN: &str = "a name of letters, digits, hyphens, underscores and slashes is needed";
+
+/// `_domainkey`, with its length.
+const LONGEST_LABEL_OF_OURS: usize = 11;
+
+fn is_plain(name: &Name) -> bool {
+    let plain = |octet: &u8| octet.is_ascii_alphanumeric() || b"-_/".contains(octet);
+    name.labels().all(|label| label.iter().all(plain))
+}
+
+/// What the template puts before a domain's names.
+fn prefixes(draft: &Draft) -> impl Iterator<Item = &Name> {
+    let selectors = draft.sites.iter().flat_map(|site| site.dkim.iter().map(|dkim| &dkim.selector));
+    let services = draft.sites.iter().flat_map(|site| site.tlsa.iter().map(|tlsa| &tlsa.service));
+    selectors.chain(services)
 }
 
 fn extra(domain: &Domain, fault: &mut impl FnMut(&'static str, DraftRule)) {
