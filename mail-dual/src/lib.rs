@@ -1,10 +1,38 @@
 //! Mail that reaches an account on both of two servers, each message exactly once.
 //!
-//! This crate is being built; nothing is exported from it so far. What it will hold:
+//! This crate is being built. What it holds so far: messages, envelopes and replies that cannot be
+//! injected into.
 //!
-//! - messages, envelopes and replies that cannot be injected into;
-//! - sans-IO SMTP and LMTP sessions, and a durable spool with group commit;
-//! - legs, each addressed by IP with the host name verified, and what a reply means for each;
-//! - reconciliation of two mailboxes after an outage.
+//! ```
+//! use mail_dual::{Envelope, ForwardPath, RawMessage, ReversePath};
+//!
+//! let envelope = Envelope::new(
+//!     ReversePath::new("ann@example.org")?,
+//!     [ForwardPath::new("bob@example.net")?],
+//! )?;
+//! let message = RawMessage::new("Subject: hello\r\n\r\nHow are you?\r\n")?;
+//! assert_eq!((envelope.recipients().len(), message.received_count()), (1, 0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! Not here, ever: spam filtering, DKIM signing, MX look-up, a user database, an IMAP server.
+
+mod dsn_parameters;
+mod envelope;
+mod message;
+mod received;
+mod reply;
+mod text;
+mod time;
+
+pub use dsn_parameters::{BadDsnParameter, DsnParameters, Notify, Orcpt, RecipientDsn, Ret, Xtext};
+pub use envelope::{
+    BadEnvelope, BadPath, BodyType, Envelope, ForwardPath, NoRecipient, Recipient, ReversePath,
+};
+pub use lettre;
+pub use message::{
+    BadId, BadMessage, ContentHash, Field, Fields, LONGEST_LINE, MessageKey, RawMessage, SpoolId,
+};
+pub use received::{Received, With};
+pub use reply::{BadReplyCode, EnhancedCode, Phase, Reply};
+pub use time::Timestamp;
