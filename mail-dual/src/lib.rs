@@ -1,6 +1,6 @@
 //! Mail that reaches an account on both of two servers, each message exactly once.
 //!
-//! This crate is being built; nothing is exported from it so far. What it will hold:
+//! This crate is being built. What it will hold:
 //!
 //! - messages, envelopes and replies that cannot be injected into;
 //! - sans-IO SMTP and LMTP sessions, and a durable spool with group commit;
@@ -8,3 +8,9 @@
 //! - reconciliation of two mailboxes after an outage.
 //!
 //! Not here, ever: spam filtering, DKIM signing, MX look-up, a user database, an IMAP server.
+
+mod id;
+mod time;
+
+pub use id::{BadSpoolId, SpoolId};
+pub use time::Timestamp;
