@@ -17,22 +17,28 @@
 //!
 //! Not here, ever: spam filtering, DKIM signing, MX look-up, a user database, an IMAP server.
 
+mod accept;
 mod dsn_parameters;
 mod envelope;
+mod id;
+mod leg;
 mod message;
 mod received;
 mod reply;
 mod text;
 mod time;
 
+pub use accept::{Accept, Arrival, Port, Receipt, Submission, With};
 pub use dsn_parameters::{BadDsnParameter, DsnParameters, Notify, Orcpt, RecipientDsn, Ret, Xtext};
 pub use envelope::{
     BadEnvelope, BadPath, BodyType, Envelope, ForwardPath, NoRecipient, Recipient, ReversePath,
 };
+pub use id::{BadSpoolId, SpoolId};
+pub use leg::{Cause, Feed, Job, Leg, Outcome, Presence, Scope, Trouble};
 pub use lettre;
 pub use message::{
-    BadId, BadMessage, ContentHash, Field, Fields, LONGEST_LINE, MessageKey, RawMessage, SpoolId,
+    BadHash, BadMessage, ContentHash, Field, Fields, LONGEST_LINE, MessageKey, RawMessage,
 };
-pub use received::{Received, With};
+pub use received::Received;
 pub use reply::{BadReplyCode, EnhancedCode, Phase, Reply};
 pub use time::Timestamp;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::id::SpoolId;
 use crate::received::Received;
 use crate::text::{from_hex, printable_within, to_hex};
 
@@ -335,9 +336,9 @@ impl fmt::Debug for ContentHash {
 }
 
 impl TryFrom<String> for ContentHash {
-    type Error = BadId;
-    fn try_from(text: String) -> Result<ContentHash, BadId> {
-        from_hex(&text).map(ContentHash).ok_or(BadId)
+    type Error = BadHash;
+    fn try_from(text: String) -> Result<ContentHash, BadHash> {
+        from_hex(&text).map(ContentHash).ok_or(BadHash)
     }
 }
 
@@ -347,84 +348,10 @@ impl From<ContentHash> for String {
     }
 }
 
-/// An id or hash that is none.
+/// A text that is no hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is no id of ours")]
-pub struct BadId;
-
-/// What we call a message from its acceptance on: 128 bits, 26 characters, sorted by time.
-///
-/// It stands in the Received field that both copies carry, and the peer remembers it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SpoolId(u128);
-
-/// Crockford's alphabet: no letter that is taken for a digit.
-const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-
-impl SpoolId {
-    /// An id of 48 bits of time and 80 bits of randomness, as ULIDs are.
-    pub fn new(now: crate::Timestamp, randomness: [u8; 10]) -> SpoolId {
-        let mut bytes = [0; 16];
-        bytes[6..].copy_from_slice(&randomness);
-        SpoolId(u128::from(now.as_millis() & 0xffff_ffff_ffff) << 80 | u128::from_be_bytes(bytes))
-    }
-
-    /// From its number.
-    pub fn from_u128(number: u128) -> SpoolId {
-        SpoolId(number)
-    }
-
-    /// Its number.
-    pub fn as_u128(self) -> u128 {
-        self.0
-    }
-}
-
-impl fmt::Display for SpoolId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits: String = (0..26)
-            .rev()
-            .map(|place| char::from(DIGITS[(self.0 >> (5 * place) & 31) as usize]))
-            .collect();
-        f.write_str(&digits)
-    }
-}
-
-impl fmt::Debug for SpoolId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl std::str::FromStr for SpoolId {
-    type Err = BadId;
-    fn from_str(text: &str) -> Result<SpoolId, BadId> {
-        // The first of 26 characters holds three bits only.
-        if text.len() != 26 || text.as_bytes()[0] > b'7' {
-            return Err(BadId);
-        }
-        let mut number = 0;
-        for character in text.bytes() {
-            let digit = DIGITS.iter().position(|&digit| digit == character).ok_or(BadId)?;
-            number = number << 5 | digit as u128;
-        }
-        Ok(SpoolId(number))
-    }
-}
-
-impl TryFrom<String> for SpoolId {
-    type Error = BadId;
-    fn try_from(text: String) -> Result<SpoolId, BadId> {
-        text.parse()
-    }
-}
-
-impl From<SpoolId> for String {
-    fn from(id: SpoolId) -> String {
-        id.to_string()
-    }
-}
+#[error("a content hash is 64 hexadecimal digits")]
+pub struct BadHash;
 
 #[cfg(test)]
 mod tests {
@@ -479,31 +406,11 @@ mod tests {
     }
 
     #[test]
-    fn ids_sort_by_time_and_come_back() {
-        let at = |millis| SpoolId::new(crate::Timestamp::from_millis(millis), [255; 10]);
-        assert!(at(1) < at(2) && at(1).to_string() < at(2).to_string());
-        for bad in [
-            "",
-            "8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
-            "0000000000000000000000000I",
-            "ä".repeat(13).as_str(),
-        ] {
-            assert!(bad.parse::<SpoolId>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn what_people_write_shows_in_no_debug() {
         assert_eq!(format!("{:?}", message("secret")), "RawMessage(8 bytes)");
     }
 
     proptest! {
-        #[test]
-        fn an_id_is_its_text(number: u128) {
-            let id = SpoolId::from_u128(number);
-            prop_assert_eq!(id.to_string().parse::<SpoolId>().unwrap(), id);
-        }
-
         #[test]
         fn bytes_are_taken_whole_or_not_at_all(bytes in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(0), Just(b'.'), any::<u8>()], 0..60)) {
             let canonical = {

@@ -3,39 +3,22 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
-
+use crate::accept::With;
 use crate::envelope::ForwardPath;
-use crate::message::SpoolId;
+use crate::id::SpoolId;
 use crate::time::Timestamp;
-
-/// How a message came to us, in the words registered for Received fields (RFC 3848, RFC 6531).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum With {
-    /// Handed over inside this process or by a program on this machine.
-    Local,
-    /// SMTP after HELO.
-    Smtp,
-    /// SMTP after EHLO.
-    Esmtp,
-    /// LMTP.
-    Lmtp,
-}
 
 /// The facts of one Received field.
 #[derive(Debug, Clone, Copy)]
 pub struct Received<'a> {
     /// What the client called itself.
-    pub helo: Option<&'a str>,
+    pub helo: Option<&'a [u8]>,
     /// Where it came from.
     pub peer: Option<IpAddr>,
     /// Our own name.
     pub by: &'a str,
     /// The protocol.
     pub with: With,
-    /// Whether it came over TLS.
-    pub tls: bool,
     /// Whether SMTPUTF8 was asked for.
     pub smtputf8: bool,
     /// What we call the message.
@@ -48,9 +31,12 @@ pub struct Received<'a> {
 
 /// A name of letters, digits, dots and what address literals hold; anything else becomes
 /// `unknown`, so that no name can bring brackets, quotes or line ends along.
-fn plain(name: &str) -> &str {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-    if (1..=255).contains(&name.len()) && name.bytes().all(allowed) { name } else { "unknown" }
+fn plain(name: &[u8]) -> &str {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
+    match std::str::from_utf8(name) {
+        Ok(text) if (1..=255).contains(&name.len()) && name.iter().all(allowed) => text,
+        _ => "unknown",
+    }
 }
 
 impl fmt::Display for Received<'_> {
@@ -65,18 +51,20 @@ impl fmt::Display for Received<'_> {
             }
             f.write_str("\r\n\t")?;
         }
-        write!(f, "by {} with ", plain(self.by))?;
+        write!(f, "by {}", plain(self.by.as_bytes()))?;
         f.write_str(match (self.with, self.smtputf8) {
-            (With::Local, _) => "local",
-            (With::Smtp, _) => "SMTP",
-            (With::Esmtp, false) => "ESMTP",
-            (With::Esmtp, true) => "UTF8SMTP",
-            (With::Lmtp, false) => "LMTP",
-            (With::Lmtp, true) => "UTF8LMTP",
+            (With::Local, _) => "",
+            (With::Smtp, _) => " with SMTP",
+            (With::Esmtp, false) => " with ESMTP",
+            (With::Esmtps, false) => " with ESMTPS",
+            (With::Lmtp, false) => " with LMTP",
+            (With::Lmtps, false) => " with LMTPS",
+            // RFC 6531 §4.3.
+            (With::Esmtp, true) => " with UTF8SMTP",
+            (With::Esmtps, true) => " with UTF8SMTPS",
+            (With::Lmtp, true) => " with UTF8LMTP",
+            (With::Lmtps, true) => " with UTF8LMTPS",
         })?;
-        if self.tls && matches!(self.with, With::Esmtp | With::Lmtp) {
-            f.write_str("S")?;
-        }
         write!(f, " id {}", self.id)?;
         // A local part in quotes may hold what folding or a comment would change.
         if let Some(path) = self.recipient
@@ -98,13 +86,12 @@ mod tests {
 
     fn received<'a>(helo: &'a str, recipient: &'a ForwardPath) -> Received<'a> {
         Received {
-            helo: Some(helo),
+            helo: Some(helo.as_bytes()),
             peer: Some("192.0.2.1".parse().unwrap()),
             by: "uk.example.org",
-            with: With::Lmtp,
-            tls: true,
+            with: With::Lmtps,
             smtputf8: false,
-            id: SpoolId::from_u128(5),
+            id: SpoolId::new(Timestamp::from_millis(0), 5),
             recipient: Some(recipient),
             at: Timestamp::from_millis(0),
         }
@@ -123,7 +110,7 @@ mod tests {
         );
         assert_eq!((before.received_count(), after.received_count()), (0, 1));
         assert_eq!(before.content_hash(), after.content_hash());
-        assert_eq!(after.spool_id(), Some(SpoolId::from_u128(5)));
+        assert_eq!(after.spool_id(), Some(SpoolId::new(Timestamp::from_millis(0), 5)));
         assert!(after.has_been_at("UK.example.org") && !after.has_been_at("us.example.org"));
     }
 
