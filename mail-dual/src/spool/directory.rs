@@ -4,7 +4,7 @@
 //! `ID.message` holds the message and is made durable before it gets this name; `ID.log` holds
 //! what became of it. Both are written as the files of a [`LogSpool`](super::LogSpool) are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::codec::{BadPreamble, Content, PREAMBLE, Preamble};
@@ -39,6 +39,8 @@ struct State {
     messages: BTreeMap<SpoolId, Option<Timestamp>>,
     /// Logs that were written to since the last sync.
     dirty: BTreeMap<SpoolId, Arc<dyn VfsFile>>,
+    /// Logs of which a sync has failed.
+    unsure: BTreeSet<SpoolId>,
     /// What could not be written.
     owed: Vec<Transition>,
     new_names: bool,
@@ -54,6 +56,10 @@ fn log_name(id: SpoolId) -> String {
 
 fn new_name(id: SpoolId) -> String {
     format!("{id}.new")
+}
+
+fn new_log_name(id: SpoolId) -> String {
+    format!("{id}.log.new")
 }
 
 impl DirSpool {
@@ -105,19 +111,26 @@ impl DirSpool {
             None => match self.vfs.open(name) {
                 Ok(file) => file,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    let file = self.vfs.create(name).map_err(SpoolError::disk("create", name))?;
                     state.new_names = true;
-                    file.write_at(&self.preamble().encode(), 0)
-                        .map_err(SpoolError::disk("write to", name))?;
-                    file
+                    self.vfs.create(name).map_err(SpoolError::disk("create", name))?
                 }
                 Err(error) => return Err(SpoolError::disk("open", name)(error)),
             },
         };
-        let end = file.length().map_err(SpoolError::disk("read", name))?;
+        let mut end = file.length().map_err(SpoolError::disk("read", name))?;
         let mut start = [0; PREAMBLE];
         file.read_at(&mut start, 0).map_err(SpoolError::disk("read", name))?;
-        let preamble = Preamble::decode(&start).unwrap_or_else(|_| self.preamble());
+        let preamble = match Preamble::decode(&start) {
+            Ok(preamble) => preamble,
+            // It is new, or its beginning could not be written.
+            Err(_) => {
+                let preamble = self.preamble();
+                let written = file.write_at(&preamble.encode(), 0);
+                written.map_err(SpoolError::disk("write to", name))?;
+                end = PREAMBLE as u64;
+                preamble
+            }
+        };
         let mut bytes = Vec::new();
         preamble.write_transition(transition, &mut bytes);
         if let Err(error) = file.write_at(&bytes, end) {
@@ -126,6 +139,20 @@ impl DirSpool {
         }
         state.dirty.insert(id, file);
         Ok(())
+    }
+
+    /// Gives a log of which nobody knows what is on the disk a file of its own again.
+    fn write_log_anew(&self, id: SpoolId) -> Result<(), SpoolError> {
+        let (log, new) = (&log_name(id), &new_log_name(id));
+        let (_, bytes) = match self.read_file(log) {
+            Err(SpoolError::Disk { kind: std::io::ErrorKind::NotFound, .. }) => return Ok(()),
+            read => read?,
+        };
+        self.remove(new)?;
+        let file = self.vfs.create(new).map_err(SpoolError::disk("create", new))?;
+        file.write_at(&bytes, 0).map_err(SpoolError::disk("write to", new))?;
+        file.sync().map_err(SpoolError::disk("sync", new))?;
+        self.vfs.rename(new, log).map_err(SpoolError::disk("rename", new))
     }
 
     fn remove(&self, name: &str) -> Result<(), SpoolError> {
@@ -235,11 +262,25 @@ impl Spool for DirSpool {
 
     fn sync(&self) -> Result<(), SpoolError> {
         let mut state = self.state();
+        let mut failed = None;
         for (id, file) in std::mem::take(&mut state.dirty) {
-            file.sync().map_err(SpoolError::disk("sync", &log_name(id)))?;
+            if let Err(error) = file.sync() {
+                // Asking again would be told a lie.
+                state.unsure.insert(id);
+                state.new_names = true;
+                failed = Some(SpoolError::disk("sync", &log_name(id))(error));
+            }
         }
-        if std::mem::take(&mut state.new_names) {
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        while let Some(&id) = state.unsure.first() {
+            self.write_log_anew(id)?;
+            state.unsure.remove(&id);
+        }
+        if state.new_names {
             self.vfs.sync().map_err(SpoolError::disk("sync", "the folder"))?;
+            state.new_names = false;
         }
         Ok(())
     }
@@ -264,6 +305,7 @@ impl Spool for DirSpool {
         let mut report = RecoveryReport::default();
         for name in &names {
             if let Some(id) = name.strip_suffix(".new")
+                && let id = id.strip_suffix(".log").unwrap_or(id)
                 && id.parse::<SpoolId>().is_ok()
             {
                 let (_, bytes) = self.read_file(name)?;
