@@ -24,6 +24,7 @@ mod envelope;
 mod id;
 mod leg;
 mod message;
+pub mod proto;
 mod received;
 mod reply;
 mod spool;

@@ -86,6 +86,12 @@ impl EnhancedCode {
         Some((code, rest.trim_start()))
     }
 
+    /// What it is about: 1 addresses, 2 the mailbox, 3 the mail system, 4 the network, 5 the
+    /// protocol, 6 the message, 7 security.
+    pub fn subject(self) -> u16 {
+        self.1
+    }
+
     /// 2 for success, 4 for a transient failure, 5 for a permanent one.
     pub fn class(self) -> u8 {
         self.0
