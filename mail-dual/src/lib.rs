@@ -33,8 +33,11 @@ pub mod testing;
 mod text;
 mod time;
 
+pub use self::core::dsn::{Dsn, Failure};
 pub use self::core::leg::{BadLegName, LegName, Progress, Share, ShareProgress, State, Transition};
 pub use self::core::retry::{Breaker, RetryPolicy};
+pub use self::core::route::{AckPolicy, BadPattern, BouncePolicy, Pattern, Route, RoutingTable};
+pub use self::core::scheduler::{LegState, Queue, Remark, Settled, Work};
 pub use accept::{Accept, Arrival, Port, Receipt, Submission, With};
 pub use dsn_parameters::{BadDsnParameter, DsnParameters, Notify, Orcpt, RecipientDsn, Ret, Xtext};
 pub use envelope::{
@@ -52,6 +55,6 @@ pub use reply::{BadReplyCode, EnhancedCode, Phase, Reply};
 pub use spool::DiskFolder;
 pub use spool::{
     CompactReport, Damage, DirSpool, Head, LogOptions, LogSpool, MemSpool, Recovered,
-    RecoveryReport, Spool, SpoolError, Stored, Vfs, VfsFile,
+    RecoveryReport, ReportsOn, Spool, SpoolError, Stored, Vfs, VfsFile,
 };
 pub use time::Timestamp;
