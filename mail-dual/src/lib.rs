@@ -20,6 +20,7 @@
 mod accept;
 mod core;
 mod dsn_parameters;
+mod engine;
 mod envelope;
 mod id;
 mod leg;
@@ -40,6 +41,10 @@ pub use self::core::route::{AckPolicy, BadPattern, BouncePolicy, Pattern, Route,
 pub use self::core::scheduler::{LegState, Queue, Remark, Settled, Work};
 pub use accept::{Accept, Arrival, Port, Receipt, Submission, With};
 pub use dsn_parameters::{BadDsnParameter, DsnParameters, Notify, Orcpt, RecipientDsn, Ret, Xtext};
+pub use engine::{
+    Clock, Engine, Event, Handle, LegSetting, Observer, QueuedLeg, QueuedMessage, QueuedRecipient,
+    Settings, Silent, Stats, SystemClock,
+};
 pub use envelope::{
     BadEnvelope, BadPath, BodyType, Envelope, ForwardPath, NoRecipient, Recipient, ReversePath,
 };

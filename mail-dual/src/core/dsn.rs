@@ -208,7 +208,9 @@ fn wants_failures(notify: Option<Notify>) -> bool {
 
 /// Words of others as they may stand in a report: on one line, without what ends or begins things.
 fn inert(words: &str, most: usize) -> String {
-    printable_within(words.as_bytes(), most)
+    // Whether the sender's system reads anything else, nobody knows.
+    let ascii = words.replace(|character: char| !character.is_ascii(), "?");
+    printable_within(ascii.as_bytes(), most)
 }
 
 /// The code that words begin with when they are a reply, and the enhanced one.
