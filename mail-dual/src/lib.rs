@@ -18,6 +18,7 @@
 //! Not here, ever: spam filtering, DKIM signing, MX look-up, a user database, an IMAP server.
 
 mod accept;
+mod core;
 mod dsn_parameters;
 mod envelope;
 mod id;
@@ -26,9 +27,14 @@ mod message;
 pub mod proto;
 mod received;
 mod reply;
+mod spool;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod text;
 mod time;
 
+pub use self::core::leg::{BadLegName, LegName, Progress, Share, ShareProgress, State, Transition};
+pub use self::core::retry::{Breaker, RetryPolicy};
 pub use accept::{Accept, Arrival, Port, Receipt, Submission, With};
 pub use dsn_parameters::{BadDsnParameter, DsnParameters, Notify, Orcpt, RecipientDsn, Ret, Xtext};
 pub use envelope::{
@@ -42,4 +48,10 @@ pub use message::{
 };
 pub use received::Received;
 pub use reply::{BadReplyCode, EnhancedCode, Phase, Reply};
+#[cfg(feature = "disk")]
+pub use spool::DiskFolder;
+pub use spool::{
+    CompactReport, Damage, DirSpool, Head, LogOptions, LogSpool, MemSpool, Recovered,
+    RecoveryReport, Spool, SpoolError, Stored, Vfs, VfsFile,
+};
 pub use time::Timestamp;

@@ -1,0 +1,5 @@
+//! Edges in memory, and edges that fail, for the tests of whoever embeds this crate.
+
+mod disk;
+
+pub use disk::{Fault, MemoryDisk};
