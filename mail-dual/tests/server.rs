@@ -1,5 +1,7 @@
 //! The server's session, told byte by byte what clients have sent to servers.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop right there")]
+
 mod support;
 
 use mail_dual::proto::{Dialect, Limits, Server, ServerConfig, Then};

@@ -410,13 +410,21 @@ impl Transactions {
             let cause = Cause::Reply(reply);
             return Err(Trouble { phase: Phase::Dot, scope: Scope::Leg, cause });
         }
-        let all_at_once = self.dialect == Dialect::Smtp
-            // About the command rather than a recipient: no further answers come.
-            || (first.answers == 0 && (500..=504).contains(&reply.code()));
+        // About the command rather than a recipient: whether more answers come is not known.
+        let at_a_loss = self.dialect == Dialect::Lmtp
+            && first.accepted.len() > 1
+            && first.answers == 0
+            && (500..=504).contains(&reply.code());
+        let all_at_once = self.dialect == Dialect::Smtp || at_a_loss;
         let answered = if all_at_once { first.accepted.len() - first.answers } else { 1 };
         for &recipient in &first.accepted[first.answers..first.answers + answered] {
             first.open.retain(|&open| open != recipient);
             feed.report(&first.job, recipient, Outcome::of_reply(Phase::Dot, reply.clone()));
+        }
+        if at_a_loss {
+            // No later answer can be told from one to this message.
+            let cause = Cause::Reply(reply);
+            return Err(Trouble { phase: Phase::Dot, scope: Scope::Message, cause });
         }
         first.answers += answered;
         if first.answers == first.accepted.len() {
