@@ -33,6 +33,7 @@ mod spool;
 pub mod testing;
 mod text;
 mod time;
+mod transport;
 
 pub use self::core::dsn::{Dsn, Failure};
 pub use self::core::leg::{BadLegName, LegName, Progress, Share, ShareProgress, State, Transition};
@@ -63,3 +64,4 @@ pub use spool::{
     RecoveryReport, ReportsOn, Spool, SpoolError, Stored, Vfs, VfsFile,
 };
 pub use time::Timestamp;
+pub use transport::{DualTransport, SendError};
