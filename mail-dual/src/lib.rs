@@ -23,8 +23,14 @@ mod dsn_parameters;
 mod engine;
 mod envelope;
 mod id;
+#[cfg(feature = "net")]
+mod ingress;
 mod leg;
+#[cfg(feature = "net")]
+mod legs;
 mod message;
+#[cfg(feature = "net")]
+mod net;
 pub mod proto;
 mod received;
 mod reply;
@@ -50,13 +56,23 @@ pub use envelope::{
     BadEnvelope, BadPath, BodyType, Envelope, ForwardPath, NoRecipient, Recipient, ReversePath,
 };
 pub use id::{BadSpoolId, SpoolId};
+#[cfg(feature = "net")]
+pub use ingress::{ListenError, Listener, ListenerConfig, Offered, Serving};
 pub use leg::{Cause, Feed, Job, Leg, Outcome, Presence, Scope, Trouble};
+#[cfg(feature = "net")]
+pub use legs::{
+    BadMaildir, ImapConfig, ImapMailbox, LettreLeg, MaildirLeg, RemoteConfig, RemoteLeg,
+};
 pub use lettre;
 pub use message::{
     BadHash, BadMessage, ContentHash, Field, Fields, LONGEST_LINE, MessageKey, RawMessage,
 };
+#[cfg(feature = "net")]
+pub use net::{Address, BadAddress, BadTls, Encryption, Identity, TlsClient, TlsServer, Trust};
 pub use received::Received;
 pub use reply::{BadReplyCode, EnhancedCode, Phase, Reply};
+#[cfg(feature = "net")]
+pub use rustls;
 #[cfg(feature = "disk")]
 pub use spool::DiskFolder;
 pub use spool::{

@@ -166,6 +166,7 @@ pub struct Client {
     replies: ReplyReader,
     outbox: Outbox,
     transactions: Transactions,
+    answers: u64,
 }
 
 impl Client {
@@ -180,6 +181,7 @@ impl Client {
             replies: ReplyReader::default(),
             outbox: Outbox::default(),
             transactions,
+            answers: 0,
         }
     }
 
@@ -191,6 +193,11 @@ impl Client {
     /// What the server offers, once it has said so.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    /// How many whole answers have come: whether the server does anything.
+    pub fn answers(&self) -> u64 {
+        self.answers
     }
 
     /// What to do now.
@@ -268,6 +275,7 @@ impl Client {
                 }
                 Ok((taken, Some(lines))) => {
                     bytes = &bytes[taken..];
+                    self.answers += 1;
                     self.on_reply(&lines, feed)
                 }
                 Err(bad) => Err(Trouble::io(phase, bad.to_string())),

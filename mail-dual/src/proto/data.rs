@@ -129,6 +129,11 @@ impl DataReceiver {
         false
     }
 
+    /// How many bytes came so far, kept or not.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
         self.size = self.size.saturating_add(bytes.len());
         if self.size <= self.limit && self.bad.is_none() {

@@ -127,8 +127,12 @@ pub struct Server {
     transaction: Option<Transaction>,
     errors: usize,
     idle: usize,
+    steps: u64,
     outbox: Outbox,
 }
+
+/// So much of a message counts as a step.
+const PART: usize = 4096;
 
 impl Server {
     /// A session on a connection that was just taken; `secured` when TLS is on already.
@@ -147,8 +151,15 @@ impl Server {
             transaction: None,
             errors: 0,
             idle: 0,
+            steps: 0,
             outbox: Outbox::default(),
         }
+    }
+
+    /// Grows with every command and with every few kilobytes of a message: whether the client
+    /// does anything.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Speaks first.
@@ -165,6 +176,11 @@ impl Server {
     pub fn turn_away(&mut self, reply: &Reply) {
         self.say(reply);
         self.then = Then::Close;
+    }
+
+    /// Refuses a client that did not wait for the greeting: it does not listen.
+    pub fn spoke_early(&mut self) {
+        self.turn_away(&Reply::ours(554, "5.5.0 you spoke before the greeting"));
     }
 
     /// What is to be sent.
@@ -205,13 +221,13 @@ impl Server {
     /// Takes bytes that arrived, and hands whole messages to `accept`.
     pub fn receive(&mut self, mut bytes: &[u8], accept: &dyn Accept) {
         if !self.greeted && !bytes.is_empty() && self.then == Then::Read {
-            // Only programs that do not listen speak first.
-            return self.turn_away(&Reply::ours(554, "5.5.0 you spoke before the greeting"));
+            return self.spoke_early();
         }
         while !bytes.is_empty() && self.then == Then::Read {
             match &mut self.mode {
                 Mode::Command => {
                     let Some(taken) = self.take_line(bytes) else { return };
+                    self.steps += 1;
                     bytes = &bytes[taken..];
                     let line = std::mem::take(&mut self.line);
                     if std::mem::take(&mut self.skipping) {
@@ -226,7 +242,10 @@ impl Server {
                     self.line.clear();
                 }
                 Mode::Data(data) => {
-                    let Some(taken) = data.receive(bytes) else { return };
+                    let before = data.size() / PART;
+                    let end = data.receive(bytes);
+                    self.steps += (data.size() / PART - before) as u64;
+                    let Some(taken) = end else { return };
                     bytes = &bytes[taken..];
                     if let Mode::Data(data) = std::mem::replace(&mut self.mode, Mode::Command) {
                         self.on_message(data.finish(), accept);
@@ -234,7 +253,9 @@ impl Server {
                 }
                 Mode::Chunk { left, last } => {
                     let part = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                    let before = *left / PART as u64;
                     *left -= part as u64;
+                    self.steps += before - *left / PART as u64;
                     let whole = (*left == 0).then_some(*last);
                     self.keep_chunk(&bytes[..part]);
                     bytes = &bytes[part..];

@@ -15,6 +15,8 @@ use mail_dual::{
     ReversePath, SpoolId, Submission, Timestamp, Trouble,
 };
 
+#[cfg(feature = "net")]
+pub(crate) mod authority;
 #[path = "../../../examples/tests/support/peer.rs"]
 pub(crate) mod peer;
 pub(crate) mod peers;
