@@ -7,6 +7,7 @@ pub mod dates;
 pub mod host_keys;
 pub mod keys;
 pub mod network;
+pub mod mail;
 pub mod outcome;
 pub mod place;
 pub mod progress;
