@@ -1,11 +1,35 @@
 //! DNS records for six name servers, and the decision to move a domain to the other site.
 //!
-//! This crate is being built; nothing is exported from it so far. What it will hold:
+//! Records and zones are plain values: a [`Name`] holds any octets, [`Rdata`] of every type is checked
+//! once and kept as it goes over the wire, an [`RRset`] is never empty, a [`Zone`] is sorted.
 //!
-//! - records and zones with a lossless master-file reader and writer (RFC 1035, RFC 3597),
-//!   serial arithmetic (RFC 1982), differences and checks;
-//! - templates that turn a customer domain and the failover state into a zone;
-//! - a pure failover decision: observations, quorum, hold-down, fencing by epoch;
-//! - publishing with UPDATE, NOTIFY and TSIG, and verifying on all six name servers.
+//! ```
+//! use dns_failover::{Record, Zone};
+//!
+//! let mut zone = Zone::new("example.".parse()?);
+//! for line in ["example. 3600 IN NS ns1.example.", "ns1.example. 3600 IN A 192.0.2.1"] {
+//!     zone.insert(line.parse()?)?;
+//! }
+//! assert_eq!(zone.to_text(), b"example. 3600 IN NS ns1.example.\nns1.example. 3600 IN A 192.0.2.1\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! Not here, ever: resolving, serving, DNSSEC signing, registrars and provider APIs.
+
+mod name;
+mod octets;
+mod rdata;
+mod record;
+mod rrset;
+mod serial;
+mod zone;
+
+pub use name::{Labels, Name, NameError};
+pub use rdata::{
+    BadRecordType, Data, Rdata, RdataError, RecordType, Soa, Strings, SvcParam, SvcParams,
+    WireError,
+};
+pub use record::{BadTtl, Class, Record, Ttl};
+pub use rrset::RRset;
+pub use serial::{Serial, SerialPolicy};
+pub use zone::{Inserted, Zone, ZoneError};
