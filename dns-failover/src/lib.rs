@@ -16,6 +16,8 @@
 //!
 //! Not here, ever: resolving, serving, DNSSEC signing, registrars and provider APIs.
 
+pub mod decision;
+
 mod name;
 mod octets;
 mod rdata;
