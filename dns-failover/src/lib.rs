@@ -16,8 +16,10 @@
 //!
 //! Not here, ever: resolving, serving, DNSSEC signing, registrars and provider APIs.
 
-pub mod decision;
-
+mod diagnostic;
+mod diff;
+mod digest;
+mod master;
 mod name;
 mod octets;
 mod rdata;
@@ -26,6 +28,11 @@ mod rrset;
 mod serial;
 mod zone;
 
+pub mod decision;
+
+pub use diagnostic::{Diagnostic, Place, Rule, Severity};
+pub use diff::{Change, Diff, DiffError};
+pub use master::{IncludeFolder, Includes, NoIncludes, Places, Reading, TextError, ZoneReader};
 pub use name::{Labels, Name, NameError};
 pub use rdata::{
     BadRecordType, Data, Rdata, RdataError, RecordType, Soa, Strings, SvcParam, SvcParams,

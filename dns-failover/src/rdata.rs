@@ -6,9 +6,12 @@ mod field;
 mod gateway;
 mod loc;
 mod make;
+mod mnemonic;
 pub(crate) mod print;
+pub(crate) mod read;
 mod record_type;
 mod svcb;
+mod svcb_text;
 mod time;
 
 use std::borrow::Cow;

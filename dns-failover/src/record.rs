@@ -1,9 +1,8 @@
 //! One record: class, TTL, text and wire.
 
 use std::fmt;
-use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::name::Name;
 use crate::rdata::{Rdata, RecordType, WireError, print};

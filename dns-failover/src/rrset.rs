@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
 use crate::name::Name;
 use crate::rdata::{Rdata, RecordType};
 use crate::record::{Class, Record, Ttl, write_head};
@@ -188,6 +190,32 @@ impl RRset {
             rdata.write_text(out);
             out.push(b'\n');
         }
+    }
+}
+
+/// The records one by one.
+impl Serialize for RRset {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.records())
+    }
+}
+
+impl<'de> Deserialize<'de> for RRset {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RRset, D::Error> {
+        let mut records = Vec::<Record>::deserialize(deserializer)?.into_iter();
+        let first = records.next().ok_or_else(|| D::Error::custom("an RRset is never empty"))?;
+        let mut set = RRset::of(first);
+        for record in records {
+            let same =
+                (&record.owner, record.class, record.ttl) == (&set.owner, set.class, set.ttl);
+            if !same || !set.takes(&record.rdata) {
+                return Err(D::Error::custom(
+                    "the records of an RRset have their owner, class, type and TTL in common",
+                ));
+            }
+            set.insert(record.rdata);
+        }
+        Ok(set)
     }
 }
 

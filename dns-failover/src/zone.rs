@@ -237,6 +237,10 @@ impl Zone {
         self.sets.remove(&key)
     }
 
+    pub(crate) fn remove_key(&mut self, key: &Key) {
+        self.sets.remove(key);
+    }
+
     /// Takes one record out, whatever its TTL; says whether it was there.
     pub fn remove_record(&mut self, owner: &Name, rdata: &Rdata) -> bool {
         let key = Key { owner: owner.clone(), rtype: rdata.rtype(), covers: rdata.covers() };

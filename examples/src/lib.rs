@@ -1,5 +1,5 @@
 //! What the example programs share: where trees are and how they are reached, exit codes, the
-//! progress bar, how results are told, and the commands of `keys`.
+//! progress bar, how results are told, and the commands of `keys` and `zones`.
 
 pub mod dates;
 #[cfg(feature = "ssh")]
@@ -8,3 +8,4 @@ pub mod keys;
 pub mod outcome;
 pub mod place;
 pub mod progress;
+pub mod zones;

@@ -74,7 +74,10 @@ pub(crate) fn print_amtrelay(wire: &[u8], out: &mut Vec<u8>) -> Option<()> {
     print_gateway(relay, kind & 127, out)
 }
 
-fn split_hip(wire: &[u8]) -> Option<(u8, &[u8], &[u8], &[u8])> {
+/// Algorithm, identity tag, public key and servers.
+type Hip<'a> = (u8, &'a [u8], &'a [u8], &'a [u8]);
+
+fn split_hip(wire: &[u8]) -> Option<Hip<'_>> {
     let [hit_len, algorithm, high, low, rest @ ..] = wire else { return None };
     let (hit, rest) = rest.split_at_checked((*hit_len).into())?;
     let (key, servers) = rest.split_at_checked(u16::from_be_bytes([*high, *low]).into())?;

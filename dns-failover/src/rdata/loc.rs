@@ -156,7 +156,7 @@ fn read_centimetres(text: &[u8]) -> Option<i64> {
         Some(digits) => (-1, digits),
         None => (1, text),
     };
-    let value = decimal(digits, 2).filter(|value| *value <= 90_000_000_00)?;
+    let value = decimal(digits, 2).filter(|value| *value <= 9_000_000_000)?;
     Some(sign * i64::try_from(value).ok()?)
 }
 
