@@ -184,9 +184,8 @@ impl Case<'_> {
             return Choice::Stay(Stay::Proving { until: proved });
         }
         // To go there and be drained away again at once helps nobody.
-        let soon = self.state.windows.iter().filter(|window| window.site == best);
-        let lead = self.policy.config.drain_lead;
-        if soon.clone().any(|window| window.drains(self.now + stable, lead)) {
+        let soon = self.now + stable + self.policy.config.drain_lead;
+        if self.state.windows.iter().any(|window| window.site == best && window.starts < soon) {
             return Choice::Stay(Stay::Drained);
         }
         match self.limited() {

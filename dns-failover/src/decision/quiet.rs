@@ -1,7 +1,7 @@
 //! When nothing can happen: what a simulation may skip, and why.
 
 use super::outcome::Stay;
-use super::policy::{FailBack, Policy};
+use super::policy::Policy;
 use super::state::State;
 use super::time::Timestamp;
 
@@ -51,7 +51,7 @@ impl Policy {
                 wait(window.starts - self.config.drain_lead);
             }
         }
-        for (service, rules) in state.services.iter().zip(&self.config.services) {
+        for service in &state.services {
             service.held_until.into_iter().for_each(&mut wait);
             service.moves.iter().for_each(|time| wait(*time + super::choose::HOUR));
             match service.stay {
@@ -60,13 +60,6 @@ impl Policy {
                 | Stay::Limited { until }
                 | Stay::Proving { until }
                 | Stay::Sharing { until } => wait(until),
-                Stay::Drained => match rules.fail_back {
-                    // It waits for maintenance that comes too soon after.
-                    FailBack::After { stable } | FailBack::Gradual { stable, .. } => {
-                        state.windows.iter().for_each(|window| wait(window.ends - stable));
-                    }
-                    FailBack::Manual => {}
-                },
                 _ => {}
             }
         }
