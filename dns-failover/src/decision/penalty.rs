@@ -102,13 +102,21 @@ impl Penalty {
         self.at + damping.forget
     }
 
-    /// An instant before which a suppressed site surely stays suppressed, and after which it may not:
-    /// the next halving, when it is looked at again.
-    pub(super) fn next_look(&self, damping: &Damping, now: Timestamp) -> Timestamp {
-        // A straight line within each half-life, so a look each 1/16 of it is near enough for a
-        // deadline that only says when to step again.
-        let part = Millis::new((damping.half_life.get() / 16).max(1));
-        (now + part).min(self.forgotten_at(damping))
+    /// The first instant at which what is left is small enough for the site to be used again.
+    pub(super) fn reused_at(&self, damping: &Damping) -> Timestamp {
+        let half_life = damping.half_life.get().max(1);
+        let reuse = u64::from(damping.reuse);
+        for halvings in 0..32 {
+            let whole = u64::from(self.value >> halvings);
+            let (over, falls) = (whole.saturating_sub(reuse), whole / 2);
+            // Within this half-life, `falls * within / half_life` must come to `over`.
+            let within = if over == 0 { 0 } else { (over * half_life).div_ceil(falls.max(1)) };
+            if within < half_life {
+                let age = Millis::new(halvings * half_life + within);
+                return (self.at + age).min(self.forgotten_at(damping));
+            }
+        }
+        self.forgotten_at(damping)
     }
 }
 
@@ -129,7 +137,10 @@ mod tests {
         assert!(penalty.is_suppressed());
         penalty.refresh(&damping, at(30));
         assert!(penalty.is_suppressed());
-        penalty.refresh(&damping, at(46));
+        let reused = penalty.reused_at(&damping);
+        penalty.refresh(&damping, reused - Millis::new(1));
+        assert!(penalty.is_suppressed());
+        penalty.refresh(&damping, reused);
         assert!(!penalty.is_suppressed());
         penalty.refresh(&damping, at(76));
         assert!(penalty.is_clear());

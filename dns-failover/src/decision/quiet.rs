@@ -37,7 +37,7 @@ impl Policy {
         let damping = &self.config.damping;
         for target in &state.targets {
             if target.penalty.is_suppressed() {
-                wait(target.penalty.next_look(damping, now));
+                wait(target.penalty.reused_at(damping));
             } else if !target.penalty.is_clear() {
                 wait(target.penalty.forgotten_at(damping));
             }
