@@ -29,6 +29,8 @@ mod serial;
 mod zone;
 
 pub mod decision;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 pub use diagnostic::{Diagnostic, Place, Rule, Severity};
 pub use diff::{Change, Diff, DiffError};
