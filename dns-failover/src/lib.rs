@@ -29,6 +29,10 @@ mod serial;
 mod zone;
 
 pub mod decision;
+pub mod journal;
+pub mod observe;
+#[cfg(feature = "net")]
+pub mod probe;
 #[cfg(feature = "sim")]
 pub mod sim;
 
