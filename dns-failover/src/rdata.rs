@@ -13,6 +13,7 @@ mod record_type;
 mod svcb;
 mod svcb_text;
 mod time;
+mod wks;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -127,9 +128,17 @@ impl Rdata {
         }
     }
 
-    /// Appends the text of the RDATA, as in a zone file.
+    /// Appends the text of the RDATA in the form that its type has. In a zone file that must load
+    /// everywhere, rare types are written as [`Rdata::write_generic`] does; a [`Record`](crate::Record)
+    /// and everything above it choose so.
     pub fn write_text(&self, out: &mut Vec<u8>) {
         print::rdata(self.rtype, self.as_wire(), out);
+    }
+
+    /// Appends the text of the RDATA as a zone file has it that every server is to load.
+    #[inline]
+    pub(crate) fn write_portable(&self, out: &mut Vec<u8>) {
+        print::portable(self.rtype, self.as_wire(), out);
     }
 
     /// Appends the RDATA in the form for any type, `\# 4 C0000201` (RFC 3597 section 5).

@@ -209,7 +209,7 @@ impl Record {
     pub fn write_text(&self, out: &mut Vec<u8>) {
         self.owner.write_text(out);
         write_head(self.ttl, self.class, self.rtype(), out);
-        self.rdata.write_text(out);
+        self.rdata.write_portable(out);
     }
 }
 

@@ -187,7 +187,7 @@ impl RRset {
         for rdata in self.rdatas() {
             self.owner.write_text(out);
             write_head(self.ttl, self.class, rdata.rtype(), out);
-            rdata.write_text(out);
+            rdata.write_portable(out);
             out.push(b'\n');
         }
     }

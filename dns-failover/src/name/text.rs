@@ -61,16 +61,23 @@ pub(crate) fn unescape(text: &[u8]) -> Option<(u8, usize)> {
     Some((u8::try_from(value).ok()?, 3))
 }
 
-/// What an octet needs in a label: 0 nothing, 1 a backslash, 2 its number.
+/// What an octet needs in a label: 0 nothing, 1 a backslash, 2 its number. Knot reads no other character
+/// without an escape, named and NSD read them all either way.
 const NEEDS: [u8; 256] = {
     let mut needs = [2; 256];
-    let mut octet = 0x21;
-    while octet < 0x7f {
-        needs[octet] = 0;
+    let mut octet = 0;
+    while octet < 128 {
+        if (octet as u8).is_ascii_alphanumeric() {
+            needs[octet] = 0;
+        }
         octet += 1;
     }
-    // A dot would end the label; the others mean something to one reader or another.
-    let special = b".\\\"();@$";
+    let (plain, special) = (b"-_*/", b".\\\"();@$");
+    let mut at = 0;
+    while at < plain.len() {
+        needs[plain[at] as usize] = 0;
+        at += 1;
+    }
     let mut at = 0;
     while at < special.len() {
         needs[special[at] as usize] = 1;

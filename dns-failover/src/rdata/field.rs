@@ -1,6 +1,6 @@
 //! The fields that RDATA consists of, and the ways that their wire form can be walked.
 
-use super::{apl, gateway, loc, svcb};
+use super::{apl, gateway, loc, svcb, wks};
 use crate::name::{MAX_NAME, NameError, copy_from_message, uncompressed_len};
 
 /// One field of RDATA.
@@ -59,6 +59,7 @@ pub(crate) enum Field {
     IpsecKey,
     AmtRelay,
     HostIdentity,
+    Services,
 }
 
 /// Why octets are not RDATA of their type.
@@ -217,6 +218,7 @@ fn check_rest(field: Field, rest: &[u8]) -> Result<(), WireError> {
         Field::IpsecKey => gateway::check_ipseckey(rest),
         Field::AmtRelay => gateway::check_amtrelay(rest),
         Field::HostIdentity => gateway::check_hip(rest),
+        Field::Services => wks::check(rest),
         // Any octets; an empty hexadecimal or Base64 field has no text, and prints as RFC 3597 has it.
         _ => Ok(()),
     }

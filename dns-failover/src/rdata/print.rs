@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::field::{Field, types_in};
 use super::record_type::{RecordType, Shape};
-use super::{apl, gateway, loc, svcb};
+use super::{apl, gateway, loc, svcb, wks};
 use crate::name::{uncompressed_len, write_decimal_escape, write_wire};
 
 /// Appends the text of RDATA that was checked.
@@ -16,6 +16,12 @@ pub(crate) fn rdata(rtype: RecordType, wire: &[u8], out: &mut Vec<u8>) {
         out.truncate(start);
         generic(wire, out);
     }
+}
+
+/// Appends the text of RDATA that was checked, in a form that all servers read.
+#[inline]
+pub(crate) fn portable(rtype: RecordType, wire: &[u8], out: &mut Vec<u8>) {
+    if rtype.is_rare() { generic(wire, out) } else { rdata(rtype, wire, out) }
 }
 
 /// The form for RDATA of any type (RFC 3597 section 5).
@@ -158,6 +164,7 @@ fn to_the_end(field: Field, rest: &[u8], out: &mut Vec<u8>) -> Option<()> {
         Field::IpsecKey => gateway::print_ipseckey(rest, out)?,
         Field::AmtRelay => gateway::print_amtrelay(rest, out)?,
         Field::HostIdentity => gateway::print_hip(rest, out)?,
+        Field::Services => wks::print(rest, out)?,
         _ => return None,
     }
     Some(())

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::field::Field;
 use super::record_type::{RecordType, Shape};
-use super::{apl, field, loc, mnemonic, svcb_text, time};
+use super::{apl, field, loc, mnemonic, svcb_text, time, wks};
 use crate::diagnostic::Rule;
 use crate::master::rules;
 use crate::master::scan::{Fault, Scanner, Token};
@@ -254,6 +254,7 @@ impl<'a> Input<'_, 'a> {
             Field::IpsecKey => self.ipseckey(out)?,
             Field::AmtRelay => self.amtrelay(out)?,
             Field::HostIdentity => self.hip(out)?,
+            Field::Services => self.services(out)?,
             // The others were dealt with by the caller.
             _ => {}
         }
@@ -367,6 +368,22 @@ impl<'a> Input<'_, 'a> {
         let kind: u8 = self.number("a kind of relay")?;
         out.extend_from_slice(&[precedence, discovery << 7 | kind & 127]);
         self.gateway(kind, out)
+    }
+
+    fn services(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
+        self.field(Field::Ipv4, out)?;
+        let token = self.word("a protocol")?;
+        out.push(checked(token, rules::BAD_MNEMONIC, "protocol", wks::protocol)?);
+        let mut ports = Vec::new();
+        while let Some(token) = self.scanner.next()? {
+            let port = number(token).ok_or_else(|| {
+                let message = format!("{} is no number of a port", shown(token));
+                Fault::new(rules::BAD_NUMBER, token.at, message)
+            })?;
+            ports.push(port);
+        }
+        out.extend_from_slice(&wks::bitmap(&ports));
+        Ok(())
     }
 
     fn hip(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {

@@ -135,13 +135,7 @@ pub(crate) fn print(wire: &[u8], out: &mut Vec<u8>) -> Option<()> {
         if place > 0 {
             out.push(b' ');
         }
-        match KEYS.iter().find(|(_, number)| *number == key && key < DOHPATH) {
-            Some((name, _)) => out.extend_from_slice(name.as_bytes()),
-            None => {
-                out.extend_from_slice(b"key");
-                number(key.into(), out);
-            }
-        }
+        print_key(key, out);
         if !value.is_empty() {
             out.push(b'=');
             print_value(key, value, out)?;
@@ -150,22 +144,30 @@ pub(crate) fn print(wire: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
+fn print_key(key: u16, out: &mut Vec<u8>) {
+    match KEYS.iter().find(|(_, number)| *number == key && key < DOHPATH) {
+        Some((name, _)) => out.extend_from_slice(name.as_bytes()),
+        None => {
+            out.extend_from_slice(b"key");
+            number(key.into(), out);
+        }
+    }
+}
+
 fn print_value(key: u16, value: &[u8], out: &mut Vec<u8>) -> Option<()> {
     match key {
         MANDATORY => list(value.chunks_exact(2), out, |pair, out| {
-            let key = u16::from_be_bytes([pair[0], pair[1]]);
-            match KEYS.iter().find(|(_, number)| *number == key && key < DOHPATH) {
-                Some((name, _)) => out.extend_from_slice(name.as_bytes()),
-                None => {
-                    out.extend_from_slice(b"key");
-                    number(key.into(), out);
-                }
-            }
+            print_key(u16::from_be_bytes([pair[0], pair[1]]), out);
         }),
         ALPN => {
             let ids = alpn_ids(value)?;
             // One comma or backslash within a protocol's name is escaped twice: once for the list,
             // once for the string (appendix A.1).
+            let plain = |octet: &u8| octet.is_ascii_alphanumeric() || b"-./".contains(octet);
+            if ids.iter().all(|id| id.iter().all(plain)) {
+                list(ids.iter().copied(), out, |id, out| out.extend_from_slice(id));
+                return Some(());
+            }
             out.push(b'"');
             for (place, id) in ids.iter().enumerate() {
                 if place > 0 {
