@@ -41,6 +41,14 @@ mod topology;
 mod wire;
 mod zone;
 
+pub mod decision;
+pub mod journal;
+pub mod observe;
+#[cfg(feature = "net")]
+pub mod probe;
+#[cfg(feature = "sim")]
+pub mod sim;
+
 pub use diagnostic::{Diagnostic, Place, Rule, Severity};
 pub use diff::{Change, Diff, DiffError};
 pub use epoch::{Active, Epoch, EpochRecord, SiteId};

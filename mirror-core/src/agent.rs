@@ -11,7 +11,7 @@ mod tree;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use crate::error::Error;
@@ -205,49 +205,84 @@ pub(crate) fn common_version(theirs: (u16, u16)) -> Result<u16, LinkError> {
 /// Answers requests, several at once, until the caller leaves.
 fn attend(link: &Link, tree: &Arc<Tree>) -> Result<(), LinkError> {
     let mut under_way: Vec<thread::JoinHandle<()>> = Vec::new();
+    let begin = |name: &str, work: Box<dyn FnOnce() + Send>| {
+        let begun = thread::Builder::new().name(name.to_owned()).spawn(work);
+        begun.map_err(|error| LinkError::Io(crate::error::explain(&error)))
+    };
+    let (listings, wanted) = mpsc::channel::<(Arc<Stream>, Vec<u8>)>();
+    let lister = begin("listing", {
+        let tree = tree.clone();
+        Box::new(move || {
+            for (stream, first) in wanted {
+                end(&stream, list(&stream, &tree, &first));
+            }
+        })
+    })?;
     let ended = loop {
         let stream = match link.accept() {
             Ok(Some(stream)) => Arc::new(stream),
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         };
-        let tree = tree.clone();
-        let answering = move || {
-            // A link that failed has told everybody; a request that cannot be read ends it.
-            if let Err(LinkError::Protocol(why)) = answer(&stream, &tree) {
-                stream.accuse(why);
-            }
-            stream.close();
+        let (tree, listings) = (tree.clone(), listings.clone());
+        let answering = move || match stream.receive() {
+            // Who lists has gone only with the link.
+            Ok(Some(first)) if may_be_scan(&first) => drop(listings.send((stream, first))),
+            Ok(Some(first)) => end(&stream, answer(&stream, &tree, &first)),
+            Ok(None) => stream.close(),
+            Err(error) => end(&stream, Err(error)),
         };
-        match thread::Builder::new().name("request".to_owned()).spawn(answering) {
+        match begin("request", Box::new(answering)) {
             Ok(thread) => under_way.push(thread),
-            Err(error) => break Err(LinkError::Io(crate::error::explain(&error))),
+            Err(error) => break Err(error),
         }
         under_way.retain(|thread| !thread.is_finished());
     };
     if let Err(error) = &ended {
         link.fail(error.clone());
     }
-    for thread in under_way {
+    drop(listings);
+    for thread in under_way.into_iter().chain([lister]) {
         // What it was asked for has failed, and the caller sees its stream end.
         let _ = thread.join();
     }
     ended
 }
 
-fn answer(stream: &Arc<Stream>, tree: &Arc<Tree>) -> Result<(), LinkError> {
-    let Some(first) = stream.receive()? else { return Ok(()) };
-    // The rules of a filter become large when they are read, so they are for one at a time.
-    let is_scan = first.first() == Some(&SCAN);
-    if is_scan && first.len() > SCAN_MAX {
+/// Closes the stream of a request that was answered, or could not be.
+fn end(stream: &Stream, answered: Result<(), LinkError>) {
+    // A link that failed has told everybody; a request that cannot be read ends it.
+    if let Err(LinkError::Protocol(why)) = answered {
+        stream.accuse(why);
+    }
+    stream.close();
+}
+
+/// Lists the tree. One thread does this for all requests: the rules of a filter become many times
+/// as large when they are read, and what one thread has freed it uses again.
+fn list(stream: &Stream, tree: &Tree, first: &[u8]) -> Result<(), LinkError> {
+    if first.len() > SCAN_MAX {
         let why = "the filter takes more than 64 KiB, which is more than is listed by".to_owned();
         let failed = Scanned::Failed(Setback::Refused(why));
         return stream.send(&encode(&failed)).map(drop);
     }
-    let _one_at_a_time =
-        is_scan.then(|| tree.scanning.lock().unwrap_or_else(PoisonError::into_inner));
-    let reply = match decode::<Request>(&first)? {
-        Request::Scan(order) => return scan::list(stream, tree, &order),
+    match decode::<Request>(first)? {
+        Request::Scan(order) => scan::list(stream, tree, &order),
+        _ => Err(LinkError::Protocol(LONG_NUMBER)),
+    }
+}
+
+/// Whether a request may turn out to be a scan: a varint has longer spellings than its shortest,
+/// which begin with a byte from 0x80 on and which nobody who keeps to the protocol uses.
+fn may_be_scan(first: &[u8]) -> bool {
+    first.first().is_some_and(|&byte| byte == SCAN || byte >= 0x80)
+}
+
+const LONG_NUMBER: &str = "a request whose number takes more bytes than it needs";
+
+fn answer(stream: &Arc<Stream>, tree: &Arc<Tree>, first: &[u8]) -> Result<(), LinkError> {
+    let reply = match decode::<Request>(first)? {
+        Request::Scan(_) => return Err(LinkError::Protocol(LONG_NUMBER)),
         Request::Digest => return fetch::digest(stream, tree),
         Request::Fetch => return fetch::send(stream, tree),
         Request::Apply(order) => return apply::carry_out(stream, tree, &order),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
+use rustix::time::ClockId;
 
 use crate::apply;
 use crate::capacity::Capacity;
@@ -245,8 +246,9 @@ const QUIET: Duration = Duration::from_millis(50);
 fn quiet_status(fs: &dyn Fs, file: BorrowedFd<'_>) -> io::Result<Status> {
     for _ in 0..5 {
         let status = fs.status(file)?;
+        // Not by the clock that stamps: it goes in steps, and could stand still while this waits.
         // A stamp that lies ahead was made by a clock that has been set since: it tells nothing.
-        let age = scan::stamping_clock().since(status.identity.ctime);
+        let age = scan::clock(ClockId::Realtime).since(status.identity.ctime);
         let age = age.filter(|_| status.file_type == FileType::RegularFile);
         match age {
             None => return Ok(status),

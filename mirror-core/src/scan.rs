@@ -9,6 +9,8 @@ mod directory;
 
 use std::sync::Arc;
 
+use rustix::time::ClockId;
+
 use crate::endpoint::ScanRequest;
 use crate::entry::{Entry, Problem, Side, Timestamp};
 use crate::error::Error;
@@ -86,7 +88,11 @@ impl Listings for Scan {
 /// The clock that the kernel stamps inodes with. Its steps are those of the timer, so that an
 /// inode stamped with the present step can be changed again without its stamp showing it.
 pub(crate) fn stamping_clock() -> Timestamp {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    clock(ClockId::RealtimeCoarse)
+}
+
+pub(crate) fn clock(which: ClockId) -> Timestamp {
+    let now = rustix::time::clock_gettime(which);
     Timestamp { seconds: now.tv_sec, nanos: u32::try_from(now.tv_nsec).unwrap_or_default() }
 }
 

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use dns_failover::{
-    Active, Draft, Epoch, EpochRecord, Network, Patience, Plan, PlanGuards, Publisher, Report,
-    SiteId, Software, Tcp, Topology, View, ZoneTexts, render,
+    Active, Draft, Epoch, EpochRecord, Feed, Network, Patience, Plan, PlanGuards, Publisher,
+    Report, SiteId, Software, Tcp, Topology, Trouble, View, ZoneTexts, render,
 };
 use tempfile::TempDir;
 
@@ -92,6 +92,10 @@ impl Fleet {
                     &["knotc", "-c", "knot.conf", "zone-check"],
                 ],
                 Software::Nsd => &[&["nsd-checkconf", "nsd.conf"]],
+                // A consumer has nothing to check before its first transfer.
+                _ if self.topology.name_servers()[index].feed != Feed::Update => {
+                    &[&["sh", "fill.sh"], &["pdns_server", "--config-dir=.", "--config=check"]]
+                }
                 _ => &[
                     &["sh", "fill.sh"],
                     &["pdns_server", "--config-dir=.", "--config=check"],
@@ -183,8 +187,31 @@ impl Fleet {
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Gives every server what another draft says, and has the running ones read it.
+    pub(crate) fn take(&mut self, mut draft: Draft) {
+        for (server, old) in draft.name_servers.iter_mut().zip(self.topology.name_servers()) {
+            server.reach = old.reach;
+            server.listen = old.listen.clone();
+            server.folder = old.folder.clone();
+        }
+        self.topology = Topology::new(draft).unwrap();
+        self.write(&self.topology);
+        for index in 0..6 {
+            self.reload(index);
+        }
+    }
+
     /// Waits until every server says of every domain what it should.
-    pub(crate) fn wait(&self, is_right: impl Fn(&Result<View, dns_failover::Trouble>) -> bool) {
+    pub(crate) fn wait(&self, is_right: impl Fn(&Result<View, Trouble>) -> bool) {
+        self.wait_for(&[0, 1, 2, 3, 4, 5], is_right);
+    }
+
+    /// Waits until these servers do.
+    pub(crate) fn wait_for(
+        &self,
+        servers: &[usize],
+        is_right: impl Fn(&Result<View, Trouble>) -> bool,
+    ) {
         let mut last = String::new();
         for _ in 0..600 {
             let network = Tcp::default();
@@ -193,6 +220,7 @@ impl Fleet {
             let views = publisher.views(names);
             let mut wrong = views.iter().flat_map(|(name, views)| {
                 let views = views.iter().enumerate();
+                let views = views.filter(|(index, _)| servers.contains(index));
                 views.filter_map(move |(index, view)| Some((name, index, view.as_ref()?)))
             });
             match wrong.find(|(_, _, view)| !is_right(view)) {
@@ -210,9 +238,28 @@ impl Fleet {
 
     /// Publishes one state of all domains.
     pub(crate) fn publish(&self, by: SiteId, active: Active) -> Report {
+        self.publish_through(&Tcp::default(), by, active)
+    }
+
+    pub(crate) fn publish_through(
+        &self,
+        network: &dyn Network,
+        by: SiteId,
+        active: Active,
+    ) -> Report {
         let moves = self.topology.domains().keys().map(|name| (name, None, active));
         let plan = Plan::failover(&self.topology, moves).approve(&PlanGuards::default()).unwrap();
-        self.publisher(&Tcp::default(), by).publish(&plan)
+        self.publisher(network, by).publish(&plan)
+    }
+
+    /// Publishes all that the topology says, the catalog included.
+    pub(crate) fn publish_everything(&self) -> Report {
+        let network = Tcp::default();
+        let publisher = self.publisher(&network, SiteId::Uk);
+        let catalog = self.topology.authority().catalog.clone();
+        let zones = self.topology.domains().keys().cloned().chain([catalog]);
+        let plan = Plan::everything(&self.topology, &publisher.current(zones), &|_| None);
+        publisher.publish(&plan.approve(&PlanGuards::default().confirmed(true)).unwrap())
     }
 
     /// The last words of every server.

@@ -25,8 +25,6 @@ pub(super) struct Tree {
     local: OnceLock<LocalTree>,
     /// Held while steps are carried out: one run at a time.
     pub(super) working: Mutex<()>,
-    /// Held while the tree is listed.
-    pub(super) scanning: Mutex<()>,
     pub(super) read_only: bool,
     pub(super) fidelity: Fidelity,
     pub(super) limits: Limits,
@@ -51,8 +49,8 @@ impl Tree {
         }
         let AgentConfig { read_only, fidelity, limits, patience, .. } = *config;
         let patience = patience.stuck;
-        let (working, scanning) = Default::default();
-        Ok(Tree { root, place, local, working, scanning, read_only, fidelity, limits, patience })
+        let working = Mutex::default();
+        Ok(Tree { root, place, local, working, read_only, fidelity, limits, patience })
     }
 
     /// The tree, if it exists.

@@ -879,6 +879,27 @@ fn s14_s17_a_caller_that_asks_for_too_much_at_once_is_cut_off() {
 }
 
 #[test]
+fn s14_a_request_whose_number_is_spelt_long_gets_no_further() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = call(AgentConfig::new(folder.path()), |speaker| {
+        enter(speaker, Path::new(""));
+        // What `fetch` begins with, in two bytes where one is enough.
+        speaker.raw(1, OPEN, &[0x82, 0]);
+        speaker.drain();
+    });
+    assert!(matches!(ended, Err(Error::Link { source: LinkError::Protocol(_), .. })), "{ended:?}");
+    // A scan is held to its length however it is spelt.
+    let ended = call(AgentConfig::new(folder.path()), |speaker| {
+        enter(speaker, Path::new(""));
+        speaker.raw(1, OPEN, &[&[0x80, 0][..], &vec![1; SCAN_MAX]].concat());
+        let (.., body) = speaker.hear().unwrap();
+        assert!(matches!(decode(&body), Ok(Scanned::Failed(Setback::Refused(_)))), "{body:?}");
+    });
+    // The speaker takes no leave.
+    assert!(matches!(ended, Err(Error::Link { source: LinkError::Ended, .. })), "{ended:?}");
+}
+
+#[test]
 fn s18_a_caller_that_says_nothing_is_left_alone_soon() {
     let folder = tempfile::tempdir().unwrap();
     let patience =
