@@ -17,6 +17,7 @@ use mail_dual::{
 
 #[cfg(feature = "net")]
 pub(crate) mod authority;
+pub(crate) mod dkim;
 #[path = "../../../examples/tests/support/peer.rs"]
 pub(crate) mod peer;
 pub(crate) mod peers;
