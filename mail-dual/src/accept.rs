@@ -67,6 +67,13 @@ pub struct Arrival {
     pub origin: Option<SpoolId>,
 }
 
+impl Arrival {
+    /// From this process or a local program.
+    pub const fn local(port: Port) -> Arrival {
+        Arrival { port, with: With::Local, helo: None, address: None, origin: None }
+    }
+}
+
 /// What becomes of what comes in at a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Port {

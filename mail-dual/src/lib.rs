@@ -20,6 +20,7 @@
 mod accept;
 mod core;
 mod dsn_parameters;
+mod engine;
 mod envelope;
 mod id;
 #[cfg(feature = "net")]
@@ -38,11 +39,19 @@ mod spool;
 pub mod testing;
 mod text;
 mod time;
+mod transport;
 
+pub use self::core::dsn::{Dsn, Failure};
 pub use self::core::leg::{BadLegName, LegName, Progress, Share, ShareProgress, State, Transition};
 pub use self::core::retry::{Breaker, RetryPolicy};
+pub use self::core::route::{AckPolicy, BadPattern, BouncePolicy, Pattern, Route, RoutingTable};
+pub use self::core::scheduler::{LegState, Queue, Remark, Settled, Work};
 pub use accept::{Accept, Arrival, Port, Receipt, Submission, With};
 pub use dsn_parameters::{BadDsnParameter, DsnParameters, Notify, Orcpt, RecipientDsn, Ret, Xtext};
+pub use engine::{
+    Clock, Engine, Event, Handle, LegSetting, Observer, QueuedLeg, QueuedMessage, QueuedRecipient,
+    Settings, Silent, Stats, SystemClock,
+};
 pub use envelope::{
     BadEnvelope, BadPath, BodyType, Envelope, ForwardPath, NoRecipient, Recipient, ReversePath,
 };
@@ -68,6 +77,7 @@ pub use rustls;
 pub use spool::DiskFolder;
 pub use spool::{
     CompactReport, Damage, DirSpool, Head, LogOptions, LogSpool, MemSpool, Recovered,
-    RecoveryReport, Spool, SpoolError, Stored, Vfs, VfsFile,
+    RecoveryReport, ReportsOn, Spool, SpoolError, Stored, Vfs, VfsFile,
 };
 pub use time::Timestamp;
+pub use transport::{DualTransport, SendError};

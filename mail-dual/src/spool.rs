@@ -47,7 +47,17 @@ pub struct Head {
     pub plan: Vec<Share>,
     /// What it reports on, when it is a delivery status notification of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reports_on: Option<SpoolId>,
+    pub reports_on: Option<ReportsOn>,
+}
+
+/// What a delivery status notification of ours is about. It is kept in the same write, so that
+/// nobody is told twice or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportsOn {
+    /// The message.
+    pub id: SpoolId,
+    /// Its recipients that were not reached, by their place in the envelope.
+    pub recipients: Vec<u32>,
 }
 
 /// A message as it is kept.

@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::id::SpoolId;
 use crate::time::Timestamp;
 
+// Every queued message names its legs: a thin pointer makes that 8 bytes each.
 /// What a leg is called: 1 to 64 letters, digits, dots, dashes and underscores.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct LegName(Arc<str>);
+pub struct LegName(Arc<Box<str>>);
 
 /// A text that cannot name a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +37,7 @@ impl FromStr for LegName {
     fn from_str(text: &str) -> Result<LegName, BadLegName> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(LegName(text.into()))
+            Ok(LegName(Arc::new(text.into())))
         } else {
             Err(BadLegName)
         }
@@ -53,13 +54,13 @@ impl TryFrom<String> for LegName {
 
 impl From<LegName> for String {
     fn from(name: LegName) -> String {
-        name.0.as_ref().to_owned()
+        name.as_str().to_owned()
     }
 }
 
 impl fmt::Display for LegName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
     }
 }
 
@@ -92,12 +93,14 @@ pub enum State {
     Failed,
     /// It was tried for as long as it is worth.
     Expired,
+    /// One of these two, and who had to be told has been.
+    Reported,
 }
 
 impl State {
     /// Whether nothing more will happen.
     pub const fn is_final(self) -> bool {
-        matches!(self, State::Delivered | State::Failed | State::Expired)
+        matches!(self, State::Delivered | State::Failed | State::Expired | State::Reported)
     }
 }
 
@@ -197,8 +200,8 @@ pub struct ShareProgress {
     pub leg: LegName,
     /// How many attempts there were that concerned this message.
     pub attempts: u16,
-    /// When the next is due, in seconds since 1970; used by the scheduler alone.
-    pub(crate) due: u32,
+    /// How many there were when a worker took it last.
+    taken_at: u16,
     /// Whether a worker has it now.
     pub(crate) taken: bool,
     recipients: Recipients,
@@ -208,23 +211,26 @@ pub struct ShareProgress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Recipients {
     One(u32, State),
-    Many(Box<[(u32, State)]>),
+    Many(Box<Vec<(u32, State)>>),
 }
 
 impl ShareProgress {
-    fn new(share: &Share) -> ShareProgress {
-        let recipients = match share.recipients.as_slice() {
+    fn new(leg: LegName, recipients: &[u32]) -> ShareProgress {
+        let recipients = match recipients {
             [one] => Recipients::One(*one, State::Pending),
-            many => Recipients::Many(many.iter().map(|&at| (at, State::Pending)).collect()),
+            many => {
+                let all = many.iter().map(|&at| (at, State::Pending)).collect();
+                Recipients::Many(Box::new(all))
+            }
         };
-        ShareProgress { leg: share.leg.clone(), attempts: 0, due: 0, taken: false, recipients }
+        ShareProgress { leg, attempts: 0, taken_at: 0, taken: false, recipients }
     }
 
     /// Each recipient's place in the envelope, and where its copy is.
     pub fn recipients(&self) -> impl Iterator<Item = (u32, State)> + '_ {
         let (one, many) = match &self.recipients {
             Recipients::One(at, state) => (Some((*at, *state)), [].as_slice()),
-            Recipients::Many(many) => (None, &**many),
+            Recipients::Many(many) => (None, many.as_slice()),
         };
         one.into_iter().chain(many.iter().copied())
     }
@@ -239,6 +245,15 @@ impl ShareProgress {
         self.recipients().any(|(_, state)| state == wanted)
     }
 
+    pub(crate) fn take(&mut self) {
+        self.taken = true;
+        self.taken_at = self.attempts;
+    }
+
+    pub(crate) fn taken_at(&self) -> u32 {
+        u32::from(self.taken_at)
+    }
+
     /// Whether nothing more will happen on this leg.
     pub fn is_final(&self) -> bool {
         self.recipients().all(|(_, state)| state.is_final())
@@ -249,7 +264,7 @@ impl ShareProgress {
             Recipients::One(at, state) if *at == recipient => *state = change(*state),
             Recipients::One(..) => {}
             Recipients::Many(many) => {
-                for (at, state) in many {
+                for (at, state) in many.iter_mut() {
                     if *at == recipient {
                         *state = change(*state);
                     }
@@ -270,8 +285,16 @@ impl ShareProgress {
 impl Progress {
     /// At the start: everything is to be delivered.
     pub fn new(plan: &[Share]) -> Progress {
-        let shares = plan.iter().map(ShareProgress::new).collect();
-        Progress { shares, held: false, done: false }
+        Progress::with_names(plan, LegName::clone)
+    }
+
+    /// The same, with the names that all messages share.
+    pub(crate) fn with_names(
+        plan: &[Share],
+        mut name: impl FnMut(&LegName) -> LegName,
+    ) -> Progress {
+        let share = |share: &Share| ShareProgress::new(name(&share.leg), &share.recipients);
+        Progress { shares: plan.iter().map(share).collect(), held: false, done: false }
     }
 
     /// How far it is on each leg.
@@ -293,10 +316,31 @@ impl Progress {
         self.shares.iter().any(|share| share.state(recipient) == Some(State::Delivered))
     }
 
-    /// Whether no leg will deliver to the recipient at this place, and none did.
-    pub fn is_lost(&self, recipient: u32) -> bool {
-        let mut states = self.shares.iter().filter_map(|share| share.state(recipient));
-        states.all(|state| matches!(state, State::Failed | State::Expired))
+    /// The recipients that no leg will deliver to and none did, and nobody was told so.
+    pub fn lost(&self) -> Vec<u32> {
+        self.unreported(|progress, recipient| {
+            let states = progress.shares.iter().filter_map(|share| share.state(recipient));
+            states.into_iter().all(|state| state.is_final() && state != State::Delivered)
+        })
+    }
+
+    /// The recipients that some leg will not deliver to, and nobody was told so.
+    pub fn missed(&self) -> Vec<u32> {
+        self.unreported(|_, _| true)
+    }
+
+    fn unreported(&self, wanted: impl Fn(&Progress, u32) -> bool) -> Vec<u32> {
+        let mut recipients: Vec<u32> = self
+            .shares
+            .iter()
+            .flat_map(ShareProgress::recipients)
+            .filter(|(_, state)| matches!(state, State::Failed | State::Expired))
+            .map(|(recipient, _)| recipient)
+            .filter(|&recipient| wanted(self, recipient))
+            .collect();
+        recipients.sort_unstable();
+        recipients.dedup();
+        recipients
     }
 
     /// Whether nothing more will happen on any leg.
@@ -327,6 +371,8 @@ impl Progress {
                     // Delivered is delivered; the rest may still become that.
                     State::Delivered => State::Delivered,
                     _ if *new == State::Delivered => State::Delivered,
+                    State::Reported => State::Reported,
+                    State::Failed | State::Expired if *new == State::Reported => *new,
                     State::Failed | State::Expired => state,
                     _ if overtaken => state,
                     _ => *new,
@@ -345,6 +391,27 @@ impl Progress {
                 self.done = false;
             }
             Transition::Done { .. } | Transition::Void { .. } => self.done = true,
+        }
+    }
+
+    /// Whoever had to be told that these recipients were not reached has been.
+    pub fn reported(&mut self, recipients: &[u32]) {
+        for share in &mut self.shares {
+            for &recipient in recipients {
+                share.set(recipient, |state| match state {
+                    State::Failed | State::Expired => State::Reported,
+                    other => other,
+                });
+            }
+        }
+    }
+
+    /// A leg has nothing more to do.
+    pub(crate) fn settled(&mut self, leg: &LegName, recipients: &[u32]) {
+        if let Some(share) = self.share_mut(leg) {
+            for &recipient in recipients {
+                share.set(recipient, |_| State::Delivered);
+            }
         }
     }
 
@@ -407,6 +474,7 @@ mod tests {
             Just(State::Delivered),
             Just(State::Failed),
             Just(State::Expired),
+            Just(State::Reported),
         ]
     }
 
@@ -491,6 +559,6 @@ mod tests {
     #[test]
     fn a_message_that_waits_for_two_legs_is_small() {
         assert!(size_of::<Progress>() <= 24);
-        assert!(size_of::<ShareProgress>() <= 48, "{}", size_of::<ShareProgress>());
+        assert!(size_of::<ShareProgress>() <= 32, "{}", size_of::<ShareProgress>());
     }
 }
