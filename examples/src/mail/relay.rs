@@ -56,6 +56,7 @@ impl Observer for Log {
 ///
 /// One sentence on what to do.
 pub fn open(config: &Config, observer: Arc<dyn Observer>) -> Result<Engine, Failure> {
+    let legs = config.legs()?;
     let path = config.spool();
     let shown = path.display();
     let folder = DiskFolder::open_or_create(path).map_err(|error| {
@@ -72,7 +73,6 @@ pub fn open(config: &Config, observer: Arc<dyn Observer>) -> Result<Engine, Fail
     check_private(path)?;
     let salt = random()?;
     let spool = LogSpool::open(Arc::new(folder), LogOptions::new(salt)).map_err(of_spool)?;
-    let legs = config.legs()?;
     let clock = Arc::new(SystemClock);
     let (engine, report) = Engine::open(config.settings(), legs, Arc::new(spool), clock, observer)
         .map_err(of_spool)?;

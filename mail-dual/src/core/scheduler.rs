@@ -322,6 +322,14 @@ impl Queue {
         }
     }
 
+    /// Takes back what was looked at and not worked on: it is next again.
+    pub fn put_back(&mut self, leg: &LegName, id: SpoolId) {
+        let Some(entry) = self.messages.get_mut(&id) else { return };
+        let Some(share) = entry.progress.share_mut(leg) else { return };
+        share.taken = false;
+        self.legs.entry(leg.clone()).or_default().ready.push_front(id);
+    }
+
     /// The leg as a whole is in trouble. True when it was believed to be there until now.
     pub fn leg_failed(
         &mut self,

@@ -170,7 +170,7 @@ impl LegFeed<'_> {
         let work = queue.next(self.name, now)?;
         if work.in_doubt {
             // Asking takes a connection of its own; it is asked when this one is through.
-            queue.give_back(self.name, work.id, now, 0);
+            queue.put_back(self.name, work.id);
             return None;
         }
         Some(work)

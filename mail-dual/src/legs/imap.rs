@@ -1,10 +1,11 @@
 //! Looks into an account by IMAP: the few commands that a question takes (RFC 9051).
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::envelope::ForwardPath;
 use crate::leg::{Cause, Job, Presence, Scope, Trouble};
-use crate::net::{Address, Deadline, Encryption, Exchanged, Link, LinkError};
+use crate::net::{Address, Deadline, Encryption, Exchanged, Link, LinkError, now};
 use crate::proto::{Credentials, Outbox, Timeouts};
 use crate::reply::Phase;
 
@@ -12,6 +13,11 @@ use crate::reply::Phase;
 const LONGEST_LINE: usize = 64 * 1024;
 /// The most lines of one answer.
 const MOST_LINES: usize = 10_000;
+/// How long a session is kept for the next question. Many come together, when a connection broke
+/// with many messages on their way.
+const KEEP: Duration = Duration::from_secs(30);
+/// The most sessions that are kept.
+const MOST_KEPT: usize = 8;
 
 /// Where and how to look.
 #[derive(Debug, Clone)]
@@ -40,13 +46,24 @@ impl ImapConfig {
     }
 }
 
-/// An account that can be asked whether a message is in it.
+/// An account that can be asked whether a message is in it. Clones share their sessions.
 #[derive(Debug, Clone)]
-pub struct ImapMailbox(ImapConfig);
+pub struct ImapMailbox {
+    config: Arc<ImapConfig>,
+    kept: Arc<Mutex<Vec<Kept>>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    user: String,
+    session: Session,
+    used: Instant,
+}
 
 /// One connection.
-struct Session<'a> {
-    config: &'a ImapConfig,
+#[derive(Debug)]
+struct Session {
+    config: Arc<ImapConfig>,
     link: Link,
     outbox: Outbox,
     inbox: Vec<u8>,
@@ -56,7 +73,7 @@ struct Session<'a> {
 impl ImapMailbox {
     /// An account.
     pub fn new(config: ImapConfig) -> ImapMailbox {
-        ImapMailbox(config)
+        ImapMailbox { config: Arc::new(config), kept: Arc::default() }
     }
 
     /// Whether the account of that recipient has the message, known by our id in its Received
@@ -65,29 +82,53 @@ impl ImapMailbox {
         let Some(recipient) = job.envelope.recipients().get(recipient) else {
             return Presence::Unknown;
         };
-        let look = || -> Result<bool, Trouble> {
-            let mut session = Session::open(&self.0)?;
-            session.log_in(Some(&recipient.path))?;
-            for folder in &self.0.folders {
-                session.command(&format!("EXAMINE {}", quoted(folder)?))?;
-                let key = quoted(&format!("id {}", job.id))?;
-                for line in session.command(&format!("UID SEARCH HEADER Received {key}"))? {
-                    let mut words = line.split_ascii_whitespace();
-                    let search = words.next() == Some("*")
-                        && words.next().is_some_and(|word| word.eq_ignore_ascii_case("SEARCH"));
-                    if search && words.next().is_some() {
-                        return Ok(true);
-                    }
+        let user = self.user(&recipient.path);
+        let mut kept = self.take(&user);
+        loop {
+            let old = kept.is_some();
+            let session = kept.take().map_or_else(|| self.log_in(&user), Ok);
+            let answer = session.and_then(|mut session| Ok((session.look_for(job)?, session)));
+            match answer {
+                Ok((found, session)) => {
+                    self.keep(user, session);
+                    return if found { Presence::Present } else { Presence::Absent };
                 }
+                // The server may have closed it in the meantime.
+                Err(_) if old => {}
+                Err(_) => return Presence::Unknown,
             }
-            session.log_out();
-            Ok(false)
-        };
-        match look() {
-            Ok(true) => Presence::Present,
-            Ok(false) => Presence::Absent,
-            Err(_) => Presence::Unknown,
         }
+    }
+
+    fn user(&self, path: &ForwardPath) -> String {
+        let pattern = self.config.credentials.user();
+        pattern.replace("{recipient}", path.as_str()).replace("{local}", path.local_part())
+    }
+
+    fn log_in(&self, user: &str) -> Result<Session, Trouble> {
+        let mut session = Session::open(&self.config)?;
+        session.log_in(user)?;
+        Ok(session)
+    }
+
+    fn take(&self, user: &str) -> Option<Session> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|kept| now().saturating_duration_since(kept.used) < KEEP);
+        let at = kept.iter().position(|kept| kept.user == user)?;
+        Some(kept.remove(at).session)
+    }
+
+    fn keep(&self, user: String, session: Session) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MOST_KEPT {
+            kept.remove(0);
+        }
+        kept.push(Kept { user, session, used: now() });
+    }
+
+    /// Closes the sessions that are kept for later questions.
+    pub fn close_idle(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Whether the server can be reached and, where the name does not depend on the recipient,
@@ -96,14 +137,13 @@ impl ImapMailbox {
     /// # Errors
     /// The step that failed.
     pub fn probe(&self) -> Result<String, Trouble> {
-        let mut session = Session::open(&self.0)?;
-        if self.0.credentials.user().contains('{') {
-            session.log_out();
-            return Ok(format!("reached the IMAP server at {}", self.0.address));
+        let (address, user) = (&self.config.address, self.config.credentials.user());
+        if user.contains('{') {
+            Session::open(&self.config)?.log_out();
+            return Ok(format!("reached the IMAP server at {address}"));
         }
-        session.log_in(None)?;
-        session.log_out();
-        Ok(format!("logged in to the IMAP server at {}", self.0.address))
+        self.log_in(user)?.log_out();
+        Ok(format!("logged in to the IMAP server at {address}"))
     }
 }
 
@@ -127,16 +167,21 @@ fn quoted(text: &str) -> Result<String, Trouble> {
     Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
 }
 
-impl<'a> Session<'a> {
-    fn open(config: &'a ImapConfig) -> Result<Session<'a>, Trouble> {
+impl Session {
+    fn open(config: &Arc<ImapConfig>) -> Result<Session, Trouble> {
         let timeouts = &config.timeouts;
         let mut link =
             Link::connect(&config.address, timeouts.connect).map_err(lost(Phase::Connect))?;
         if let Encryption::Implicit(tls) = &config.encryption {
             link.secure(tls, timeouts.tls).map_err(lost(Phase::StartTls))?;
         }
-        let mut session =
-            Session { config, link, outbox: Outbox::default(), inbox: Vec::new(), number: 0 };
+        let mut session = Session {
+            config: config.clone(),
+            link,
+            outbox: Outbox::default(),
+            inbox: Vec::new(),
+            number: 0,
+        };
         let greeting = session.line()?;
         if !greeting.starts_with("* OK") {
             let words = format!("the IMAP server greets with {:?}", shortened(&greeting));
@@ -153,19 +198,32 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    fn log_in(&mut self, recipient: Option<&ForwardPath>) -> Result<(), Trouble> {
-        let config = self.config;
+    fn log_in(&mut self, user: &str) -> Result<(), Trouble> {
+        let config = self.config.clone();
         if matches!(config.encryption, Encryption::None) && !config.address.is_local() {
             let words = "a password is sent over TLS only; configure TLS for IMAP";
             return Err(trouble(Phase::Auth, Cause::Io(words.to_owned())));
         }
-        let mut user = config.credentials.user().to_owned();
-        if let Some(path) = recipient {
-            user = user.replace("{recipient}", path.as_str()).replace("{local}", path.local_part());
-        }
         let password = zeroize::Zeroizing::new(quoted(config.credentials.password())?);
-        let command = zeroize::Zeroizing::new(format!("LOGIN {} {}", quoted(&user)?, *password));
+        let command = zeroize::Zeroizing::new(format!("LOGIN {} {}", quoted(user)?, *password));
         self.command(&command).map(drop)
+    }
+
+    /// Whether one of the folders has a message with our id.
+    fn look_for(&mut self, job: &Job) -> Result<bool, Trouble> {
+        let key = quoted(&format!("id {}", job.id))?;
+        for folder in &self.config.clone().folders {
+            self.command(&format!("EXAMINE {}", quoted(folder)?))?;
+            for line in self.command(&format!("UID SEARCH HEADER Received {key}"))? {
+                let mut words = line.split_ascii_whitespace();
+                let search = words.next() == Some("*")
+                    && words.next().is_some_and(|word| word.eq_ignore_ascii_case("SEARCH"));
+                if search && words.next().is_some() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     fn log_out(&mut self) {

@@ -185,5 +185,8 @@ impl Leg for RemoteLeg {
         for (connection, _) in kept {
             connection.close();
         }
+        if let Some(mailbox) = &self.config.mailbox {
+            mailbox.close_idle();
+        }
     }
 }

@@ -32,7 +32,8 @@ pub struct ClientConfig {
     pub credentials: Option<Credentials>,
     /// Whether the server must be a peer relay.
     pub peer: bool,
-    /// How many messages may be on their way unanswered.
+    /// How many messages may be on their way unanswered. More are faster where the server is far
+    /// away; all of them are in doubt when it dies.
     pub window: usize,
     /// How many bytes of messages may be on their way unanswered. One message may always be.
     pub window_bytes: usize,
@@ -41,7 +42,7 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// A session without TLS or log-in, with up to 256 messages or 8 MiB on their way.
+    /// A session without TLS or log-in, with up to 100 messages or 8 MiB on their way.
     pub fn new(dialect: Dialect, hostname: impl Into<String>) -> ClientConfig {
         ClientConfig {
             dialect,
@@ -49,7 +50,7 @@ impl ClientConfig {
             starttls: false,
             credentials: None,
             peer: false,
-            window: 256,
+            window: 100,
             window_bytes: 8 << 20,
             recipients: 100,
         }

@@ -17,9 +17,13 @@ use mail_dual::{
 
 #[cfg(feature = "net")]
 pub(crate) mod authority;
+pub(crate) mod dkim;
+#[cfg(feature = "net")]
+pub(crate) mod dovecot;
 #[path = "../../../examples/tests/support/peer.rs"]
 pub(crate) mod peer;
 pub(crate) mod peers;
+pub(crate) mod postfix;
 
 /// Keeps what it is given. `nobody…` is refused for good, `later…` for now.
 #[derive(Debug, Default)]
