@@ -576,10 +576,7 @@ fn an_audit_ends_with_3_where_sshd_would_refuse_and_a_fix_mends_it() {
     if !am_root() {
         return;
     }
-    // Nobody but root may write on the way to root's home.
-    let open = Permissions::from_mode(0o755);
-    let folder =
-        tempfile::Builder::new().prefix("keys-").permissions(open).tempdir_in("/run").unwrap();
+    let folder = under_roots_folders();
     let at = folder.path();
     assert_done(at, &["generate", "id"]);
     let home = at.join("home");
@@ -751,16 +748,18 @@ fn a_host_is_trusted_for_a_certificate_only_while_it_holds() {
     }
 }
 
+/// A folder that anybody can pass and nobody but root can write to on the way.
+fn under_roots_folders() -> TempDir {
+    let open = Permissions::from_mode(0o755);
+    tempfile::Builder::new().prefix("keys-").permissions(open).tempdir_in("/run").unwrap()
+}
+
 #[test]
 fn a_file_in_nobodys_home_is_audited_for_whom_it_is_said_to_be() {
     if !am_root() {
         return;
     }
-    let folder = tempfile::Builder::new()
-        .prefix("keys-")
-        .permissions(Permissions::from_mode(0o755))
-        .tempdir_in("/run")
-        .unwrap();
+    let folder = under_roots_folders();
     let at = folder.path();
     assert_done(at, &["generate", "id"]);
     fs::create_dir(at.join("central")).unwrap();
@@ -804,11 +803,7 @@ fn an_audit_reads_the_file_that_sshd_reads_and_says_whom_it_lets_in() {
     if !am_root() {
         return;
     }
-    let folder = tempfile::Builder::new()
-        .prefix("keys-")
-        .permissions(Permissions::from_mode(0o755))
-        .tempdir_in("/run")
-        .unwrap();
+    let folder = under_roots_folders();
     let at = folder.path();
     assert_done(at, &["generate", "id"]);
     fs::create_dir_all(at.join(".ssh/kept")).unwrap();

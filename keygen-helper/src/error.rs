@@ -1,6 +1,7 @@
 //! Why something could not be done, for the person who has to act on it.
 
-/// Why something could not be done.
+/// All errors of this crate in one, for callers that pass them on with `?`. Each function returns
+/// its own, which says no more than what can happen there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

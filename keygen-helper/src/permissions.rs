@@ -126,15 +126,19 @@ impl Facts {
         owner == 0 || owner == self.account.uid
     }
 
-    /// Which of the three bits of its mode hold for the account, shifted to the right.
-    fn bits_of(&self, node: &Node) -> u32 {
+    /// Where in a mode the three bits are that hold for the account: so many from the right.
+    fn class_of(&self, node: &Node) -> u32 {
         if node.owner == self.account.uid {
-            node.mode >> 6 & 7
+            6
         } else if self.account.gids.contains(&node.group) {
-            node.mode >> 3 & 7
+            3
         } else {
-            node.mode & 7
+            0
         }
+    }
+
+    fn bits_of(&self, node: &Node) -> u32 {
+        node.mode >> self.class_of(node) & 7
     }
 
     /// Whether the account can go through a directory. Root can go through all of them.

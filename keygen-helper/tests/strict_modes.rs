@@ -112,7 +112,6 @@ fn name_of(reason: &Reason) -> &'static str {
         Reason::Missing => "missing",
         Reason::NotAFile { .. } => "not-a-file",
         Reason::MoreNames { .. } => "more-names",
-        Reason::Closed { .. } => "closed",
         Reason::Outside { .. } => "outside",
         other => panic!("{other:?}"),
     }
@@ -195,24 +194,46 @@ fn a_secret_of_roots_is_not_opened_for_having_the_name_of_a_list_of_keys() {
 }
 
 #[test]
-fn a_directory_of_roots_in_a_home_is_not_opened_by_a_link_to_it() {
+fn a_directory_of_roots_in_a_home_is_opened_only_where_it_shelters_nothing() {
     let Some(ground) = root_only() else { return };
     let (file, account) = (ground.file(0), ground.account(0));
     let folder = ground.home(0).join("roots");
     fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("notes"), "a secret\n").unwrap();
+    let put = |name: &str, content: &str, mode: u32| {
+        fs::write(folder.join(name), content).unwrap();
+        fs::set_permissions(folder.join(name), Permissions::from_mode(mode)).unwrap();
+    };
+    // The user leads there by a link, and any name in it may be the link's end.
     fs::remove_file(&file).unwrap();
     symlink("../roots/notes", &file).unwrap();
-    for (notes, mode) in [(0o644, 0o700), (0o600, 0o700), (0o600, 0o710)] {
-        fs::set_permissions(folder.join("notes"), Permissions::from_mode(notes)).unwrap();
+    let fix = |mode: u32| {
         fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
         let before = everything(&ground.home(0));
         let inspection = Inspection::of(&file, &account, &ground.accounts()).unwrap();
-        let fix = inspection.facts().fix();
-        assert!(fix.refused.iter().any(|reason| name_of(reason) == "closed"), "{fix}");
-        inspection.apply(&fix).unwrap();
-        assert_eq!(everything(&ground.home(0)), before);
+        let applied = inspection.apply(&inspection.facts().fix());
+        assert!(applied.is_ok() || everything(&ground.home(0)) == before);
+        applied
+    };
+    for (notes, mode) in [(0o644, 0o700), (0o600, 0o700), (0o600, 0o710)] {
+        put("notes", "a secret\n", notes);
+        assert!(matches!(fix(mode), Err(FileError::NotKeys { .. })));
     }
+    put("notes", KEY, 0o644);
+    for mode in [0o644, 0o640, 0o4711] {
+        put("other", "a secret\n", mode);
+        assert!(matches!(fix(0o700), Err(FileError::Shelter { .. })), "{mode:o}");
+    }
+    put("other", "a secret\n", 0o600);
+    fs::create_dir(folder.join("open")).unwrap();
+    assert!(matches!(fix(0o700), Err(FileError::Shelter { .. })));
+    fs::set_permissions(folder.join("open"), Permissions::from_mode(0o700)).unwrap();
+    fix(0o700).unwrap();
+    // It can be passed, and not listed.
+    assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o701);
+    for name in 0..300 {
+        put(&name.to_string(), "", 0o600);
+    }
+    assert!(matches!(fix(0o700), Err(FileError::Shelter { .. })));
 }
 
 #[test]

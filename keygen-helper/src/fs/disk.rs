@@ -33,8 +33,8 @@ pub(super) trait Disk: Debug + Send + Sync {
     fn open_directory(&self, held: BorrowedFd<'_>) -> io::Result<OwnedFd>;
     /// Opens a held file for reading.
     fn open_held(&self, held: BorrowedFd<'_>) -> io::Result<OwnedFd>;
-    /// Whether there is nothing in an opened directory.
-    fn is_empty(&self, dir: BorrowedFd<'_>) -> io::Result<bool>;
+    /// The names in an opened directory; nothing when there are more than `most`.
+    fn names(&self, dir: BorrowedFd<'_>, most: usize) -> io::Result<Option<Vec<Vec<u8>>>>;
     fn read_link(&self, held: BorrowedFd<'_>) -> io::Result<Vec<u8>>;
     fn status(&self, file: BorrowedFd<'_>) -> io::Result<Status>;
     /// Nothing when there is nothing of that name.
@@ -90,13 +90,19 @@ impl Disk for Kernel {
         Ok(sys::open(link_to(held), flags, Mode::empty())?)
     }
 
-    fn is_empty(&self, dir: BorrowedFd<'_>) -> io::Result<bool> {
+    fn names(&self, dir: BorrowedFd<'_>, most: usize) -> io::Result<Option<Vec<Vec<u8>>>> {
+        let mut names = Vec::new();
         for entry in sys::Dir::read_from(dir)? {
-            if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
-                return Ok(false);
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name == b"." || name == b".." {
+                continue;
             }
+            if names.len() == most {
+                return Ok(None);
+            }
+            names.push(name);
         }
-        Ok(true)
+        Ok(Some(names))
     }
 
     fn read_link(&self, held: BorrowedFd<'_>) -> io::Result<Vec<u8>> {

@@ -83,6 +83,14 @@ pub enum FileError {
         /// The path.
         path: PathBuf,
     },
+    /// A directory of root's that the user cannot pass has other things in it than keys.
+    #[error(
+        "{path:?} belongs to root, is closed to the user and shelters more than keys; its mode was left as it is, so that nothing else is shown: give the keys a place of their own, or open it yourself"
+    )]
+    Shelter {
+        /// The path.
+        path: PathBuf,
+    },
     /// The file is longer than what is read.
     #[error("{path:?} is longer than the {most} bytes that are read; nothing was changed")]
     TooLarge {
@@ -154,6 +162,7 @@ impl FileError {
                 | FileError::OtherOwner { .. }
                 | FileError::HardLinked { .. }
                 | FileError::NotKeys { .. }
+                | FileError::Shelter { .. }
                 | FileError::NotAFile { .. }
                 | FileError::Exists { .. }
         )

@@ -20,6 +20,9 @@ use crate::authorized_keys::{AuthorizedKeys, Content, MAX_DOCUMENT};
 use crate::bytes::Bytes;
 use crate::permissions::{Account, Accounts, Facts, FileKind, Fix, Node};
 
+/// How many things may be in a directory of root's for all of them to be looked at.
+const MOST_NAMES: usize = 256;
+
 /// What was found on the way to an account's authorized_keys file, every part of it held open.
 ///
 /// Links are followed as sshd follows them, whoever made them; who did is among the facts.
@@ -135,12 +138,14 @@ impl Inspection {
     /// Sets the modes, on what was looked at and on nothing that has taken its place. Look again
     /// afterwards: while a directory was open to others, it could be swapped.
     ///
-    /// A file of root's that the user cannot read yet is opened to them only when all it holds are
-    /// keys and comments, so that nobody gets to read a secret of root's by giving it this name.
+    /// A file of root's that the user cannot reach or read yet is opened to them only when all it
+    /// holds are keys and comments, and a directory of root's only when whatever else is in it is
+    /// closed to everybody but its owner: nobody gets to read a secret of root's by giving it a name.
     ///
     /// # Errors
     /// [`FileError::Changed`] when something is no longer as it was found, [`FileError::NotKeys`]
-    /// for a file of root's that is something else, and [`FileError::Mode`].
+    /// for a file of root's that is something else, [`FileError::Shelter`] for a directory of root's
+    /// that keeps other things from the user, and [`FileError::Mode`].
     /// Nothing has then been set, unless something changed or failed in between: then what comes
     /// before it in the fix has, which is from the home down.
     pub fn apply(&self, fix: &Fix) -> Result<(), FileError> {
@@ -167,12 +172,13 @@ impl Inspection {
             if same(&now) != same(&held.status) || now.mode != change.from {
                 return Err(changed());
             }
-            let opens = change.to & 0o044 & !change.from != 0;
-            if opens
-                && now.file_type == FileType::RegularFile
-                && !self.holds_keys(held).map_err(failed)?
-            {
-                return Err(FileError::NotKeys { path });
+            let opened = change.to & !change.from & 0o055;
+            if opened != 0 && now.uid == 0 {
+                let directory = now.file_type == FileType::Directory;
+                if directory && self.shelters(held).map_err(failed)? {
+                    return Err(FileError::Shelter { path });
+                }
+                self.check_file()?;
             }
             if set {
                 let set = self.disk.set_held_mode(held.descriptor.as_fd(), change.to);
@@ -180,6 +186,44 @@ impl Inspection {
             }
         }
         Ok(())
+    }
+
+    /// Makes sure that a file of root's holds keys and nothing else.
+    fn check_file(&self) -> Result<(), FileError> {
+        let file = self.facts.file.as_ref().filter(|file| file.owner == 0);
+        let Some((file, held)) = file.and_then(|file| Some((file, self.held.get(&file.path)?)))
+        else {
+            return Ok(());
+        };
+        let path = PathBuf::from(OsStr::from_bytes(file.path.as_bytes()));
+        match self.holds_keys(held) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(FileError::NotKeys { path }),
+            Err(source) => Err(FileError::Read { path, source }),
+        }
+    }
+
+    /// Whether a directory keeps anything from the user but what is on the way to the file: more
+    /// than its owner could reach it if it were open.
+    fn shelters(&self, held: &Held) -> io::Result<bool> {
+        let directory = self.disk.open_directory(held.descriptor.as_fd())?;
+        let Some(names) = self.disk.names(directory.as_fd(), MOST_NAMES)? else {
+            return Ok(true);
+        };
+        for name in names {
+            let Some(status) = self.disk.status_at(directory.as_fd(), &name)? else { continue };
+            let on_the_way = self.held.values().any(|held| held.status.inode == status.inode);
+            let closed = status.mode & 0o077 == 0;
+            let harmless = match status.file_type {
+                FileType::Symlink => true,
+                FileType::RegularFile | FileType::Directory => closed,
+                _ => false,
+            };
+            if !on_the_way && !harmless {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn holds_keys(&self, held: &Held) -> io::Result<bool> {

@@ -75,8 +75,8 @@ impl Disk for Faulty {
     fn open_held(&self, held: Dir<'_>) -> io::Result<OwnedFd> {
         self.gate()?.open_held(held)
     }
-    fn is_empty(&self, dir: Dir<'_>) -> io::Result<bool> {
-        self.gate()?.is_empty(dir)
+    fn names(&self, dir: Dir<'_>, most: usize) -> io::Result<Option<Vec<Vec<u8>>>> {
+        self.gate()?.names(dir, most)
     }
     fn read_link(&self, held: Dir<'_>) -> io::Result<Vec<u8>> {
         self.gate()?.read_link(held)

@@ -211,7 +211,7 @@ impl Folder {
             // of ours. While it is root's and closed, nobody else can take out what is in it.
             let fresh = status.mode & 0o077 == 0
                 && status.links <= 2
-                && self.disk.is_empty(descriptor.as_fd()).map_err(failed)?;
+                && self.disk.names(descriptor.as_fd(), 0).map_err(failed)?.is_some();
             if !fresh {
                 return Err(FileError::Changed { path });
             }

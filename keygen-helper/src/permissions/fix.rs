@@ -12,9 +12,12 @@ use crate::bytes::Bytes;
 /// Only modes change, and only those of the file, of directories in the home on the way to it, and
 /// of the home. The user's own file becomes 0600 and its folder 0700; the home loses the right to write
 /// of its group and of others, and nothing else. What is root's changes only where something is wrong
-/// with it: a file that the user cannot read becomes 0644, and what others could write to is closed.
+/// with it: a file that the user cannot read becomes 0644, what others could write to is closed, and
+/// a directory that the user cannot pass gets the one bit that lets them: what is in it can then be
+/// reached by who knows its name, but not listed.
 ///
-/// No directory of root's is opened to anybody: there may be more in it than keys.
+/// Whether there is more in such a file or directory than keys is not among the facts. Whoever
+/// carries the fix out has to see to it first, as [`Inspection::apply`](crate::fs::Inspection::apply) does.
 ///
 /// Nothing changes at all where something on the way belongs to another user: with its folder
 /// closed, what somebody else has put there would count as the user's own.
@@ -65,11 +68,6 @@ pub enum Reason {
         /// The file.
         path: Bytes,
     },
-    /// It is a directory of root's that the user cannot pass, in which there may be more than keys.
-    Closed {
-        /// Which.
-        path: Bytes,
-    },
     /// It lies outside of the home, and others may rely on its mode.
     Outside {
         /// What.
@@ -113,7 +111,6 @@ impl Reason {
             Reason::Planted { path, .. }
             | Reason::NotAFile { path, .. }
             | Reason::MoreNames { path }
-            | Reason::Closed { path }
             | Reason::Outside { path } => Some(path),
         }
     }
@@ -184,15 +181,9 @@ impl Facts {
                 add(Reason::Outside { path: node.path.clone() });
             }
         }
-        for node in self.walked.iter().filter(|node| node.kind == FileKind::Directory) {
-            if self.can_search(node) {
-                continue;
-            }
-            if self.is_outside(node) {
-                add(Reason::Outside { path: node.path.clone() });
-            } else if self.is_roots(node) {
-                add(Reason::Closed { path: node.path.clone() });
-            }
+        let directories = self.walked.iter().filter(|node| node.kind == FileKind::Directory);
+        for node in directories.filter(|node| self.is_outside(node) && !self.can_search(node)) {
+            add(Reason::Outside { path: node.path.clone() });
         }
         reasons
     }
@@ -201,7 +192,7 @@ impl Facts {
     fn right_mode(&self, node: &Node) -> u32 {
         let closed = node.mode & !0o022;
         let passable = match node.kind {
-            FileKind::Directory if !self.is_roots(node) && !self.can_search(node) => closed | 0o100,
+            FileKind::Directory if !self.can_search(node) => closed | 1 << self.class_of(node),
             _ => closed,
         };
         // Others may rely on how root has left it.
@@ -215,8 +206,7 @@ impl Facts {
                 false if self.is_roots(node) => 0o644,
                 _ => 0o600,
             },
-            FileKind::Directory if sound => node.mode,
-            FileKind::Directory if self.is_roots(node) => closed,
+            FileKind::Directory if sound || self.is_roots(node) => passable,
             FileKind::Directory if self.holds_the_file(node) => 0o700,
             FileKind::Directory => passable,
             _ => node.mode,
@@ -278,10 +268,6 @@ impl fmt::Display for Reason {
             Reason::MoreNames { path } => write!(
                 f,
                 "{path} has other names, whose mode would change with it; replace it by a copy of its own"
-            ),
-            Reason::Closed { path } => write!(
-                f,
-                "{path} is a directory of root's that the user cannot pass, and more than keys may be in it; give it to the account, or open it yourself"
             ),
             Reason::Outside { path } => write!(
                 f,
