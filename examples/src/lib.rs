@@ -2,12 +2,15 @@
 //! progress bar, how results are told, the commands of `keys` and `zones`, and
 //! `network.toml`.
 
+pub mod agent;
 pub mod dates;
+#[cfg(feature = "drill")]
+pub mod drill;
 #[cfg(feature = "ssh")]
 pub mod host_keys;
 pub mod keys;
-pub mod network;
 pub mod mail;
+pub mod network;
 pub mod outcome;
 pub mod place;
 pub mod progress;
