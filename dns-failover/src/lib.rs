@@ -41,6 +41,8 @@ mod topology;
 mod wire;
 mod zone;
 
+#[cfg(feature = "net")]
+pub mod daemon;
 pub mod decision;
 pub mod journal;
 pub mod observe;
