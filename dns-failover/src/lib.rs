@@ -16,6 +16,7 @@
 //!
 //! Not here, ever: resolving, serving, DNSSEC signing, registrars and provider APIs.
 
+mod check;
 mod diagnostic;
 mod diff;
 mod digest;
@@ -28,7 +29,8 @@ mod rrset;
 mod serial;
 mod zone;
 
-pub use diagnostic::{Diagnostic, Place, Rule, Severity};
+pub use check::{KnownHosts, Referral, check, check_states, locate};
+pub use diagnostic::{Diagnostic, Place, Rule, Severity, all_rules};
 pub use diff::{Change, Diff, DiffError};
 pub use master::{IncludeFolder, Includes, NoIncludes, Places, Reading, TextError, ZoneReader};
 pub use name::{Labels, Name, NameError};
