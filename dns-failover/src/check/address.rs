@@ -1,18 +1,25 @@
 //! Addresses that the Internet cannot reach.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{View, rules};
+use crate::name::Name;
 use crate::rdata::{Rdata, RecordType};
+use crate::rrset::RRset;
 
 pub(super) fn check(view: &mut View<'_>) {
+    let sets = view.zone.iter().filter(|set| set.rtype() == RecordType::NS);
+    let servers: BTreeSet<Name> = sets.flat_map(RRset::rdatas).filter_map(Rdata::target).collect();
     for set in
         view.zone.iter().filter(|set| [RecordType::A, RecordType::AAAA].contains(&set.rtype()))
     {
         for address in set.rdatas().iter().filter_map(Rdata::ip_address) {
             if let Some(what) = unreachable(address) {
                 let message = format!("{} has the address {address}, which is {what}", set.owner());
-                view.found(rules::PRIVATE_ADDRESS, set, message);
+                let of_server = servers.contains(set.owner());
+                let rule = if of_server { rules::NS_UNREACHABLE } else { rules::PRIVATE_ADDRESS };
+                view.found(rule, set, message);
             }
         }
     }

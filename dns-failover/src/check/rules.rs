@@ -9,7 +9,7 @@ const HOST: &str = "RFC 952, RFC 1123 section 2.1";
 rules! {
     // The apex.
     NO_SOA error "ZONE10" "RFC 1035 section 5.2", "put exactly one SOA record at the apex";
-    SOA_ELSEWHERE error "ZONE12" "RFC 1035 section 5.2", "remove the SOA record; only the apex has one";
+    SOA_ELSEWHERE error "SOA03" "RFC 1035 section 5.2", "remove the SOA record; only the apex has one";
     REFRESH warning "ZONE02" SOA, "set the refresh of the SOA to 14400 seconds or more; NOTIFY makes secondaries quick";
     RETRY_NOT_BELOW_REFRESH warning "ZONE03" SOA, "set the retry of the SOA below its refresh";
     RETRY warning "ZONE04" SOA, "set the retry of the SOA to 3600 seconds or more";
@@ -22,10 +22,10 @@ rules! {
     // Name servers.
     NO_NS error "NS01" "RFC 1034 section 4.2.1", "put the NS records of the zone at its apex";
     FEW_NS error "DELEGATION01" "RFC 1034 section 4.1, RFC 2182 section 5", "name at least two name servers, and better three to seven";
-    FEW_NS_OF_FAMILY warning "DELEGATION04" "RFC 3901 section 3, RFC 2182 section 5", "give at least two name servers addresses of this family";
+    FEW_NS_OF_FAMILY warning "NS07" "RFC 3901 section 3, RFC 2182 section 5", "give at least two name servers addresses of this family";
     NS_SHARE_ADDRESS error "DELEGATION02" "RFC 2182 section 3.1", "give every name server addresses of its own";
     REFERRAL_512 warning "DELEGATION03" "RFC 1035 section 4.2.1", "shorten the names of the name servers, or let them share a parent";
-    REFERRAL_1232 error "DELEGATION08" "RFC 9715 section 3.2", "shorten the names of the name servers, or use fewer of them";
+    REFERRAL_1232 error "NS08" "RFC 9715 section 3.2", "shorten the names of the name servers, or use fewer of them";
     NS_ALIAS error "DELEGATION05" "RFC 2181 section 10.3", "name the name server by its own name";
     NS_WITHOUT_ADDRESS error "NS02" "RFC 1912 section 2.8, RFC 1034 section 4.2.1", "add the addresses of the name server; within a delegated zone they are its glue";
     NS_TTL notice "NS03" "RFC 2182 section 5", "give NS records and their addresses a TTL of a day or more; they never fail over";
@@ -34,7 +34,8 @@ rules! {
     ONE_PREFIX warning "CONNECTIVITY04" SPREAD, "spread the name servers over at least two networks";
     ONE_AS warning "CONNECTIVITY03" SPREAD, "spread the name servers over at least two autonomous systems";
     ONE_TLD notice "NS06" SPREAD, "name the name servers under two top-level domains, so that no one of them is fatal";
-    PRIVATE_ADDRESS warning "ADDRESS01" "RFC 6890", "publish addresses that can be reached from everywhere";
+    NS_UNREACHABLE warning "ADDRESS01" "RFC 6890", "give the name server addresses that can be reached from everywhere";
+    PRIVATE_ADDRESS warning "ADDR01" "RFC 6890", "publish addresses that can be reached from everywhere";
     // Names.
     ODD_CHARACTER warning "SYNTAX01" HOST, "use letters, digits and hyphens in the names of hosts";
     EDGE_HYPHEN warning "SYNTAX02" HOST, "no label of a host's name begins or ends with a hyphen";
@@ -107,7 +108,7 @@ rules! {
     DS_SHA1 warning "DNSSEC01" "RFC 8624 section 3.3", "use digest type 2, which is SHA-256";
     DNSKEY_PROTOCOL error "DNSKEY01" "RFC 4034 section 2.1.2", "the protocol of a DNSKEY record is 3";
     NSEC3_ITERATIONS warning "DNSSEC03" "RFC 9276 section 3.1", "use 0 iterations and no salt";
-    CDS_PLACE error "DNSSEC15" "RFC 7344 section 4.1", "put CDS and CDNSKEY at the apex";
+    CDS_PLACE error "CDS01" "RFC 7344 section 4.1", "put CDS and CDNSKEY at the apex";
     // Catalog zones.
     CATALOG_VERSION error "CATALOG01" "RFC 9432 section 4.2.1", "put exactly one TXT record with \"2\" at version and the zone's name";
     CATALOG_MEMBER error "CATALOG02" "RFC 9432 section 4.1", "give each member one PTR record, and each zone one member";
