@@ -16,29 +16,56 @@
 //!
 //! Not here, ever: resolving, serving, DNSSEC signing, registrars and provider APIs.
 
+mod catalog;
 mod check;
 mod diagnostic;
 mod diff;
 mod digest;
+mod epoch;
+mod key;
 mod master;
 mod name;
+#[cfg(feature = "net")]
+mod net;
 mod octets;
+mod plan;
 mod rdata;
 mod record;
+mod render;
 mod rrset;
 mod serial;
+mod template;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod topology;
+#[cfg(feature = "net")]
+mod wire;
 mod zone;
 
 pub use check::{KnownHosts, Referral, check, check_states, locate};
 pub use diagnostic::{Diagnostic, Place, Rule, Severity, all_rules};
 pub use diff::{Change, Diff, DiffError};
+pub use epoch::{Active, Epoch, EpochRecord, SiteId};
+pub use key::{TsigAlgorithm, TsigKey, TsigKeyError};
 pub use master::{IncludeFolder, Includes, NoIncludes, Places, Reading, TextError, ZoneReader};
 pub use name::{Labels, Name, NameError};
+#[cfg(feature = "net")]
+pub use net::{Link, Network, Outcome, Patience, Publisher, Report, Tcp, View, ZoneReport};
+pub use plan::{
+    ApprovedPlan, ChangeClass, Current, Plan, PlanGuards, PlanRefused, Scope, ZonePlan,
+};
 pub use rdata::{
     BadRecordType, Data, Rdata, RdataError, RecordType, Soa, Strings, SvcParam, SvcParams,
     WireError,
 };
 pub use record::{BadTtl, Class, Record, Ttl};
+pub use render::{Keeper, Rendered, RenderedFile, WriteError, Written, ZoneTexts, render};
 pub use rrset::RRset;
 pub use serial::{Serial, SerialPolicy};
+pub use topology::{
+    Addresses, Authority, Dkim, Domain, Draft, DraftPlace, DraftRule, DraftSection, Fault, Feed,
+    MAX_MANAGED_TTL, Mail, NAME_SERVERS, NameServer, Reload, Site, Software, Tlsa, Topology,
+};
+#[cfg(feature = "net")]
+pub use wire::{Rcode, Trouble, hickory_proto};
 pub use zone::{Inserted, Zone, ZoneError};

@@ -1,10 +1,12 @@
 //! What the example programs share: where trees are and how they are reached, exit codes, the
-//! progress bar, how results are told, and the commands of `keys` and `zones`.
+//! progress bar, how results are told, the commands of `keys` and `zones`, and
+//! `network.toml`.
 
 pub mod dates;
 #[cfg(feature = "ssh")]
 pub mod host_keys;
 pub mod keys;
+pub mod network;
 pub mod outcome;
 pub mod place;
 pub mod progress;

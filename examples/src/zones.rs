@@ -1,7 +1,11 @@
-//! What `zones` does with zone files: `print` and `check`.
+//! What `zones` does with zone files, `print` and `check`, and with name servers: `render`, `plan`,
+//! `publish` and `verify`.
 
 pub mod check;
+pub mod fleet;
 pub mod print;
+pub mod publish;
+pub mod render;
 
 use std::fs;
 use std::io::{self, Write};

@@ -42,7 +42,7 @@ rules! {
     DOUBLE_HYPHEN notice "SYNTAX03" "RFC 5891 section 4.2.3.1", "only labels that begin with xn-- have hyphens at their third and fourth place";
     NS_HOST_NAME error "SYNTAX04" HOST, "give the name server a name of letters, digits and hyphens";
     RNAME_AT error "SYNTAX05" "RFC 1912 section 2.2", "write the @ of the mailbox in the SOA as a dot";
-    RNAME warning "SYNTAX06" "RFC 1035 section 3.3.13", "write the mailbox of the SOA as user.domain, dots of the user as \\.";
+    RNAME warning "SYNTAX06" "RFC 1035 section 3.3.13", "write the mailbox of the SOA as user.domain, and a backslash before each dot of the user";
     MNAME_HOST_NAME warning "SYNTAX07" HOST, "name the primary in the SOA by a name of letters, digits and hyphens";
     MX_HOST_NAME error "SYNTAX08" "RFC 5321 section 2.3.5", "give the mail server a name of letters, digits and hyphens, and no address";
     WILDCARD_WITHIN notice "NAME01" "RFC 4592 section 2.1.1", "put the asterisk leftmost; elsewhere it makes no wildcard of the name";

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use examples::keys::Failure;
 use examples::outcome::Outcome;
-use examples::zones::{check, print};
+use examples::zones::{check, print, publish, render};
 
-/// Zone files printed and checked.
+/// Zone files printed and checked; name servers configured, changed and verified.
 ///
-/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done, and something is wrong with a zone.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done, and something is wrong with a zone
+/// or a name server, 4 refused by a guard.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
@@ -28,6 +29,10 @@ struct Arguments {
 enum Command {
     Print(print::Print),
     Check(check::Check),
+    Render(render::Render),
+    Plan(publish::PlanZones),
+    Publish(publish::Publish),
+    Verify(publish::Verify),
 }
 
 fn main() -> ExitCode {
@@ -49,5 +54,9 @@ fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Outcome, Failure> 
     match &arguments.command {
         Command::Print(command) => command.run(arguments.quiet, out),
         Command::Check(command) => command.run(arguments.quiet, arguments.json, out),
+        Command::Render(command) => command.run(arguments.quiet, arguments.json, out),
+        Command::Plan(command) => command.run(arguments.quiet, arguments.json, out),
+        Command::Publish(command) => command.run(arguments.quiet, arguments.json, out),
+        Command::Verify(command) => command.run(arguments.quiet, arguments.json, out),
     }
 }

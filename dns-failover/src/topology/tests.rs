@@ -1,0 +1,6 @@
+use super::*;
+use crate::key::{TsigAlgorithm, TsigKey};
+
+pub(crate) fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
