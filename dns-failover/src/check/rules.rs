@@ -112,7 +112,7 @@ rules! {
     // Catalog zones.
     CATALOG_VERSION error "CATALOG01" "RFC 9432 section 4.2.1", "put exactly one TXT record with \"2\" at version and the zone's name";
     CATALOG_MEMBER error "CATALOG02" "RFC 9432 section 4.1", "give each member one PTR record, and each zone one member";
-    CATALOG_NS warning "CATALOG03" "RFC 9432 section 4", "let the only NS record of a catalog be invalid.";
+    CATALOG_NS warning "CATALOG03" "RFC 9432 section 4", "name invalid. and no other name server in a catalog";
     // Failover.
     STATE_IDENTITY error "STATE01" "RFC 7208, RFC 6698, RFC 4255, RFC 8659", "publish what is valid for both sites, always; only addresses change with the site";
     STATE_TTL error "STATE02" "RFC 2181 section 8, RFC 8767", "give sets that change with the site a TTL of at most 300 seconds, better 30 to 60";

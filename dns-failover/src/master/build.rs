@@ -143,7 +143,7 @@ impl ZoneReader<'_> {
             Text::Shared(text) => Lines::of(text),
         });
         places.files = sources.iter().map(|source| source.path.clone()).zip(lines).collect();
-        Reading { zone, diagnostics: diagnostics(noted, &places.files), places }
+        Reading { zone, diagnostics: diagnostics(noted, self.most_faults, &places.files), places }
     }
 }
 
@@ -229,8 +229,19 @@ impl<I: Iterator<Item = Parsed>> Iterator for Sets<'_, I> {
     }
 }
 
-fn diagnostics(mut noted: Vec<Noted>, files: &[(Arc<Path>, Lines)]) -> Vec<Diagnostic> {
+fn diagnostics(
+    mut noted: Vec<Noted>,
+    most: usize,
+    files: &[(Arc<Path>, Lines)],
+) -> Vec<Diagnostic> {
     noted.sort_by_key(|noted| (noted.file, noted.at));
+    if noted.len() > most {
+        noted.truncate(most + 1);
+        if let Some(last) = noted.last_mut() {
+            let message = format!("there are more than {most} findings");
+            *last = Noted::new(last.file, Fault::new(rules::TOO_MANY, last.at, message));
+        }
+    }
     let told = noted.into_iter().map(|noted| {
         let (path, lines) = &files[noted.file as usize];
         Diagnostic {
