@@ -17,6 +17,7 @@
 //! Not here, ever: resolving, serving, DNSSEC signing, registrars and provider APIs.
 
 mod catalog;
+mod check;
 mod diagnostic;
 mod diff;
 mod digest;
@@ -51,7 +52,8 @@ pub mod probe;
 #[cfg(feature = "sim")]
 pub mod sim;
 
-pub use diagnostic::{Diagnostic, Place, Rule, Severity};
+pub use check::{KnownHosts, Referral, check, check_states, locate};
+pub use diagnostic::{Diagnostic, Place, Rule, Severity, all_rules};
 pub use diff::{Change, Diff, DiffError};
 pub use epoch::{Active, Epoch, EpochRecord, SiteId};
 pub use key::{TsigAlgorithm, TsigKey, TsigKeyError};

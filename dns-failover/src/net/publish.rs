@@ -394,7 +394,8 @@ impl Job {
     fn new(topology: &Topology, name: Name, wish: Option<Active>, scope: Scope) -> Job {
         let is_catalog = name == topology.authority().catalog;
         let serves = |server: &NameServer| {
-            let lacks_it = is_catalog && !server.software.reads_catalogs();
+            let transfers = matches!(server.feed, Feed::Transfer { .. });
+            let lacks_it = is_catalog && transfers && !server.software.reads_catalogs();
             (!lacks_it).then(Progress::default)
         };
         let servers = topology.name_servers().each_ref().map(serves);

@@ -81,9 +81,9 @@ fn a_thousand_domains_change_sites_on_all_six() {
     }
 }
 
-/// PowerDNS where Knot was: once changed by UPDATE, once a consumer of the catalog.
+/// PowerDNS where others were: once changed by UPDATE, once a secondary.
 #[test]
-fn powerdns_takes_updates_and_consumes_the_catalog() {
+fn powerdns_takes_updates_and_transfers() {
     let mut mixed = draft(2);
     mixed.name_servers[4].software = Software::PowerDns;
     mixed.name_servers[2].software = Software::PowerDns;
