@@ -17,6 +17,7 @@
 //! Not here, ever: resolving, serving, DNSSEC signing, registrars and provider APIs.
 
 mod catalog;
+mod check;
 mod diagnostic;
 mod diff;
 mod digest;
@@ -41,7 +42,8 @@ mod topology;
 mod wire;
 mod zone;
 
-pub use diagnostic::{Diagnostic, Place, Rule, Severity};
+pub use check::{KnownHosts, Referral, check, check_states, locate};
+pub use diagnostic::{Diagnostic, Place, Rule, Severity, all_rules};
 pub use diff::{Change, Diff, DiffError};
 pub use epoch::{Active, Epoch, EpochRecord, SiteId};
 pub use key::{TsigAlgorithm, TsigKey, TsigKeyError};

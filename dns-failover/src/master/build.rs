@@ -65,6 +65,12 @@ pub struct Places {
 }
 
 impl Places {
+    /// Where the file that was asked for begins.
+    pub(crate) fn beginning(&self) -> Option<Place> {
+        let (path, lines) = self.files.first()?;
+        Some(lines.place(path, 0))
+    }
+
     /// Where the records of an owner and type begin.
     pub fn of(&self, owner: &Name, rtype: RecordType) -> Option<Place> {
         let key = (owner, rtype);

@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
         let rtype_token = loop {
             let Some(token) = next else {
                 let message = "the record ends before its type";
-                return Err(Fault::new(rules::NO_TYPE, file.scanner.at(), message));
+                return Err(Fault::new(rules::NO_TYPE, file.scanner.end(), message));
             };
             if ttl.is_none() && token.text.first().is_some_and(u8::is_ascii_digit) {
                 ttl = Some(read_ttl(token)?);
@@ -269,7 +269,7 @@ impl<'a> Run<'a> {
         let scanner = &mut file.scanner;
         let Some(word) = scanner.next()? else {
             let message = "$INCLUDE wants the name of a file";
-            return Err(Fault::new(rules::BAD_DIRECTIVE, scanner.at(), message));
+            return Err(Fault::new(rules::BAD_DIRECTIVE, scanner.end(), message));
         };
         let mut path = Vec::new();
         read::unescape_all(word, &mut path)?;
@@ -335,7 +335,7 @@ fn directive_word<'a>(scanner: &mut Scanner<'a>, what: &str) -> Result<Token<'a>
         Some(token) if !token.quoted => Ok(token),
         _ => {
             let message = format!("the directive wants {what}");
-            Err(Fault::new(rules::BAD_DIRECTIVE, scanner.at(), message))
+            Err(Fault::new(rules::BAD_DIRECTIVE, scanner.end(), message))
         }
     }
 }
