@@ -11,6 +11,7 @@ mod inputs;
 pub mod keys;
 mod noop;
 mod update;
+pub mod zones;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -45,13 +46,19 @@ pub enum Scenario {
     KeysEd25519,
     /// A large authorized_keys file read and changed.
     AuthorizedKeys,
+    /// A large zone file read.
+    ZoneParse,
+    /// A large zone printed.
+    ZonePrint,
 }
 
 impl Scenario {
     /// All of them; those that free many inodes come last.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::KeysEd25519,
         Self::AuthorizedKeys,
+        Self::ZoneParse,
+        Self::ZonePrint,
         Self::NoopKernel,
         Self::NoopSmall,
         Self::CopyKernel,
@@ -78,6 +85,8 @@ impl Scenario {
             Self::MillionNoop => "million-noop",
             Self::KeysEd25519 => "keys-ed25519",
             Self::AuthorizedKeys => "authorized-keys",
+            Self::ZoneParse => "zone-parse",
+            Self::ZonePrint => "zone-print",
         }
     }
 
@@ -96,6 +105,8 @@ impl Scenario {
             Self::MillionNoop => "No-op with state, a million entries",
             Self::KeysEd25519 => "Ed25519 keys",
             Self::AuthorizedKeys => "A large authorized_keys file",
+            Self::ZoneParse => "A large zone file read",
+            Self::ZonePrint => "A large zone printed",
         }
     }
 
@@ -124,6 +135,8 @@ impl Scenario {
             Self::Rename => update::renamed_directory(bench),
             Self::KeysEd25519 => keys::generate(bench),
             Self::AuthorizedKeys => keys::merge(bench),
+            Self::ZoneParse => zones::parse(bench),
+            Self::ZonePrint => zones::print(bench),
         }
     }
 }
