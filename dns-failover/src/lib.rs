@@ -50,7 +50,9 @@ pub use key::{TsigAlgorithm, TsigKey, TsigKeyError};
 pub use master::{IncludeFolder, Includes, NoIncludes, Places, Reading, TextError, ZoneReader};
 pub use name::{Labels, Name, NameError};
 #[cfg(feature = "net")]
-pub use net::{Link, Network, Outcome, Patience, Publisher, Report, Tcp, View, ZoneReport};
+pub use net::{
+    Deploy, Link, LocalFiles, Network, Outcome, Patience, Publisher, Report, Tcp, View, ZoneReport,
+};
 pub use plan::{
     ApprovedPlan, ChangeClass, Current, Plan, PlanGuards, PlanRefused, Scope, ZonePlan,
 };

@@ -1,14 +1,22 @@
-//! `dns-failover` against what comes with name servers. Here the library works in this process, as it
-//! does for those who embed it; the others are processes that read a file.
+//! `dns-failover`: how long until six real name servers serve a change of site, and how long it takes to
+//! make what they read, beside OctoDNS.
+
+#[path = "../../../dns-failover/tests/servers/fleet.rs"]
+#[expect(clippy::unwrap_used, reason = "name servers that do not start end the measurement")]
+#[allow(dead_code, reason = "the tests do more with it")]
+#[allow(unreachable_pub, reason = "it is shared with the tests")]
+mod fleet;
 
 use std::{
     env, fmt, fs,
-    path::Path,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
-use dns_failover::{Name, Zone, ZoneReader};
+use dns_failover::{
+    Active, Epoch, EpochRecord, RecordType, SiteId, Topology, ZoneTexts, render, testing::draft,
+};
 
 use super::{
     Bench, Comparison, Scenario,
@@ -17,208 +25,241 @@ use super::{
 use crate::{
     Error,
     measure::{self, Usage},
-    table, workload,
+    table,
 };
 
-/// How many records the zone has.
-const RECORDS: u64 = 300_000;
+/// How many domains are many.
+const MANY: usize = 1_000;
 
-const SEED: u64 = 53;
+/// How many name servers there are.
+const SERVERS: usize = 6;
 
-/// How fast reading is to be at least, in bytes a second.
-const PARSE_GOAL: f64 = 150e6;
+/// Programs that the name servers need.
+mod peer {
+    use std::{env, path::PathBuf};
 
-/// How fast printing is to be at least.
-const PRINT_GOAL: f64 = 300e6;
+    /// Where a program is.
+    pub(super) fn peer(name: &str) -> Option<PathBuf> {
+        let folders = env::var_os("PATH").unwrap_or_default();
+        let folders = env::split_paths(&folders).chain(["/usr/sbin".into()]);
+        folders.map(|folder| folder.join(name)).find(|path| path.is_file())
+    }
+}
 
 /// A piece of work about zones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ZoneWork {
-    /// [`ZoneReader::read`], in this process.
-    Parse,
-    /// [`Zone::write_text`], in this process.
-    Print,
-    /// Both, one after the other.
-    ParseAndPrint,
-    /// `nsd-checkzone`, which reads the file and looks for the worst faults.
-    NsdCheckzone,
-    /// `named-checkzone` with its checks off.
-    NamedCheckzone,
-    /// `named-compilezone` to text, with its checks off.
-    NamedCompilezone,
-    /// `ldns-read-zone`, which reads and prints.
-    LdnsReadZone,
-    /// `validns` with no policy, which reads and looks for faults.
-    Validns,
-}
-
-impl ZoneWork {
-    /// The program, where it is one.
-    fn program(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Parse | Self::Print | Self::ParseAndPrint => return None,
-            Self::NsdCheckzone => "nsd-checkzone",
-            Self::NamedCheckzone => "named-checkzone",
-            Self::NamedCompilezone => "named-compilezone",
-            Self::LdnsReadZone => "ldns-read-zone",
-            Self::Validns => "validns",
-        })
-    }
-
-    fn command(self, file: &Path) -> Option<Command> {
-        let mut command = Command::new(self.program()?);
-        let unchecked =
-            ["-i", "none", "-k", "ignore", "-m", "ignore", "-n", "ignore", "-r", "ignore"];
-        match self {
-            Self::NsdCheckzone => command.arg("example."),
-            Self::NamedCheckzone => command.args(unchecked).arg("example."),
-            Self::NamedCompilezone => {
-                command.args(unchecked).args(["-s", "full", "-o", "/dev/null", "example."])
-            }
-            Self::Validns => command.args(["-z", "example."]),
-            _ => &mut command,
-        };
-        command.arg(file);
-        Some(command)
-    }
+    /// From the decision until all six servers serve it and were asked.
+    Publish,
+    /// Everything that six servers read, in memory.
+    Render,
+    /// `octodns-sync` without `--doit`, six targets.
+    OctoDns,
 }
 
 impl fmt::Display for ZoneWork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Parse => "dns-failover: parse, in memory",
-            Self::Print => "dns-failover: print, in memory",
-            Self::ParseAndPrint => "dns-failover: parse and print, in memory",
-            Self::NsdCheckzone => "nsd-checkzone",
-            Self::NamedCheckzone => "named-checkzone, its checks off",
-            Self::NamedCompilezone => "named-compilezone, its checks off",
-            Self::LdnsReadZone => "ldns-read-zone",
-            Self::Validns => "validns",
+            Self::Publish => "dns-failover: change of site, verified on 3 BIND, 2 Knot, 1 NSD",
+            Self::Render => "dns-failover: zones and configurations for 6 servers",
+            Self::OctoDns => "octodns-sync: plan for 6 targets",
         })
     }
 }
 
-/// Reads a large zone.
-pub(super) fn parse(bench: &mut Bench<'_>) -> Result<Comparison, Error> {
-    let work = [
-        (ZoneWork::Parse, None),
-        (ZoneWork::NsdCheckzone, Some(1.0 / 3.0)),
-        (ZoneWork::NamedCheckzone, None),
-        (ZoneWork::Validns, None),
-    ];
-    compare(bench, Scenario::ZoneParse, &work, PARSE_GOAL)
+/// One domain changes sites.
+pub(super) fn one(bench: &mut Bench<'_>) -> Result<Comparison, Error> {
+    publish(bench, Scenario::ZonesOne, 1, Duration::from_secs(1))
 }
 
-/// Prints a large zone; the others must read it before.
-pub(super) fn print(bench: &mut Bench<'_>) -> Result<Comparison, Error> {
-    let work = [
-        (ZoneWork::Print, None),
-        (ZoneWork::ParseAndPrint, None),
-        (ZoneWork::NamedCompilezone, None),
-        (ZoneWork::LdnsReadZone, None),
-    ];
-    compare(bench, Scenario::ZonePrint, &work, PRINT_GOAL)
+/// A thousand do.
+pub(super) fn thousand(bench: &mut Bench<'_>) -> Result<Comparison, Error> {
+    publish(bench, Scenario::ZonesThousand, MANY, Duration::from_secs(10))
 }
 
-fn compare(
+fn publish(
     bench: &mut Bench<'_>,
     scenario: Scenario,
-    work: &[(ZoneWork, Option<f64>)],
-    bytes_a_second: f64,
+    domains: usize,
+    goal: Duration,
 ) -> Result<Comparison, Error> {
-    let folder = bench.fresh("zone");
-    fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-    let file = folder.join("zone");
-    let text = workload::zone_text(SEED, RECORDS);
-    fs::write(&file, &text).map_err(Error::io("write", &file))?;
-    let origin: Name = "example.".parse().expect("one label makes a name");
-    let zone = ZoneReader::new().origin(&origin).read(text.as_bytes()).zone;
-    let (mut contestants, mut skipped, mut versions) = (Vec::new(), Vec::new(), Vec::new());
-    for (work, goal) in work {
-        match work.program() {
-            Some(program) if !is_installed(program) => skipped.push(program),
-            program => {
-                versions.extend(program.and_then(version));
-                contestants.push(Contestant {
-                    work: Work::Zones(*work),
-                    goal: *goal,
-                    runs: Vec::new(),
-                });
-            }
-        }
-    }
-    let rounds = bench.settings.rounds;
-    let mut printed = Vec::with_capacity(2 * text.len());
-    alternate(bench, scenario.name(), rounds, &mut contestants, |_, _, contestant| {
-        let Work::Zones(work) = contestant.work else {
-            return Err(contestant.wrong("it is not about zones"));
-        };
-        match work.command(&file) {
-            Some(mut command) => measure::run(&work.to_string(), &mut command),
-            None => run_here(work, contestant, &origin, &text, &zone, &mut printed),
-        }
-    })?;
-    let length = match scenario {
-        Scenario::ZonePrint => zone.to_text().len(),
-        _ => text.len(),
-    };
-    let seconds = length as f64 / bytes_a_second;
-    let mut input =
-        format!("A zone of {} records, {}", table::count(RECORDS), table::bytes(text.len() as u64));
-    if !versions.is_empty() {
-        input += &format!("; {}", versions.join(", "));
-    }
-    Ok(Comparison {
+    let input = format!("{} domains, six name servers on loopback", table::count(domains as u64));
+    let mut comparison = Comparison {
         scenario,
+        input,
+        contestants: Vec::new(),
+        skipped: Vec::new(),
+        memory_goal: None,
+        time_goal: Some(goal),
+    };
+    let Some(mut fleet) = fleet::Fleet::render(draft(domains)) else {
+        comparison.skipped = vec!["named, knotd or nsd"];
+        return Ok(comparison);
+    };
+    (bench.say)(&format!("{}: starting six name servers", scenario.name()));
+    fleet.start();
+    let work = Work::Zones(ZoneWork::Publish);
+    comparison.contestants = vec![Contestant { work, goal: None, runs: Vec::new() }];
+    let (rounds, contestants) = (bench.settings.rounds, &mut comparison.contestants);
+    let mut to = SiteId::Us;
+    // The first one moves only the domains that are not there yet.
+    let moved = |to: SiteId| {
+        let report = fleet.publish(to, Active::One(to));
+        let label = ZoneWork::Publish.to_string();
+        if report.is_done() {
+            Ok(())
+        } else {
+            Err(Error::WrongResult { label, how: report.to_string() })
+        }
+    };
+    moved(to)?;
+    alternate(bench, scenario.name(), rounds, contestants, |_, _, _| {
+        to = to.other();
+        measure::run_here(|| moved(to))
+    })?;
+    Ok(comparison)
+}
+
+/// Makes what six servers read, beside OctoDNS working out what to do for six targets.
+pub(super) fn rendering(bench: &mut Bench<'_>) -> Result<Comparison, Error> {
+    let folder = bench.fresh("octodns");
+    let topology = Topology::new(draft(MANY)).map_err(|faults| {
+        let how = faults.into_iter().map(|fault| fault.to_string()).collect::<Vec<_>>().join("; ");
+        Error::WrongResult { label: ZoneWork::Render.to_string(), how }
+    })?;
+    let octodns = octodns();
+    let contestant = |work, goal| Contestant { work: Work::Zones(work), goal, runs: Vec::new() };
+    let mut contestants = vec![contestant(ZoneWork::Render, None)];
+    let mut skipped = Vec::new();
+    match &octodns {
+        Some(_) => {
+            write_octodns(&topology, &folder)?;
+            contestants.push(contestant(ZoneWork::OctoDns, Some(0.01)));
+        }
+        None => skipped.push("octodns-sync"),
+    }
+    let (name, rounds) = (Scenario::ZonesRender.name(), bench.settings.rounds);
+    alternate(bench, name, rounds, &mut contestants, |_, _, contestant| match &contestant.work {
+        Work::Zones(ZoneWork::Render) => {
+            let mut files = 0;
+            let usage = measure::run_here(|| {
+                files = render_all(&topology);
+                Ok::<(), Error>(())
+            })?;
+            // A configuration each, and the zones of those who do not transfer them.
+            if files > 4 * MANY { Ok(usage) } else { Err(contestant.wrong("files are missing")) }
+        }
+        _ => run_octodns(octodns.as_deref(), &folder),
+    })?;
+    let records: usize = topology
+        .domains()
+        .values()
+        .next()
+        .map_or(0, |domain| topology.zone(domain, first(SiteId::Uk)).records().count());
+    let input = format!("{} domains of {records} records", table::count(MANY as u64));
+    Ok(Comparison {
+        scenario: Scenario::ZonesRender,
         input,
         contestants,
         skipped,
         memory_goal: None,
-        time_goal: Some(Duration::from_secs_f64(seconds)),
+        time_goal: None,
     })
 }
 
-fn run_here(
-    work: ZoneWork,
-    contestant: &Contestant,
-    origin: &Name,
-    text: &str,
-    zone: &Zone,
-    printed: &mut Vec<u8>,
-) -> Result<Usage, Error> {
-    printed.clear();
-    let mut read = None;
-    let usage = measure::run_here(|| {
-        if work != ZoneWork::Print {
-            read = Some(ZoneReader::new().origin(origin).read(text.as_bytes()));
-        }
-        if work != ZoneWork::Parse {
-            read.as_ref().map_or(zone, |reading| &reading.zone).write_text(printed);
-        }
-        Ok::<(), Error>(())
-    })?;
-    let whole = read.is_none_or(|reading| reading.diagnostics.is_empty() && reading.zone == *zone);
-    let lines = printed.iter().filter(|octet| **octet == b'\n').count() as u64;
-    match whole && (work == ZoneWork::Parse || lines == RECORDS) {
-        true => Ok(usage),
-        false => Err(contestant.wrong("the zone is not what it should be")),
+fn first(site: SiteId) -> EpochRecord {
+    EpochRecord { epoch: Epoch::new(1, SiteId::Uk), active: Active::One(site) }
+}
+
+/// How many files all servers together read.
+fn render_all(topology: &Topology) -> usize {
+    let domains = topology.domains().values();
+    let zones: Vec<_> =
+        domains.map(|domain| topology.zone(domain, first(domain.primary))).collect();
+    let texts = ZoneTexts::print(zones.iter().chain([&topology.catalog_zone(first(SiteId::Uk))]));
+    let rendered = (0..SERVERS).filter_map(|index| render(topology, index, &texts));
+    rendered.map(|server| std::hint::black_box(server).files.len()).sum()
+}
+
+/// The program: on the PATH, or where OCTODNS names it.
+fn octodns() -> Option<PathBuf> {
+    let named = env::var_os("OCTODNS").map(PathBuf::from);
+    named.or_else(|| peer::peer("octodns-sync")).filter(|path| path.is_file())
+}
+
+fn run_octodns(program: Option<&Path>, folder: &Path) -> Result<Usage, Error> {
+    let mut command = Command::new(program.unwrap_or(Path::new("octodns-sync")));
+    // Its own limits would stop it before it has planned all.
+    command.arg("--config-file").arg(folder.join("config.yaml")).args(["--quiet", "--force"]);
+    measure::run(&ZoneWork::OctoDns.to_string(), command.current_dir(folder))
+}
+
+/// The same records as OctoDNS wants them, and six empty targets.
+fn write_octodns(topology: &Topology, folder: &Path) -> Result<(), Error> {
+    let put =
+        |path: PathBuf, text: String| fs::write(&path, text).map_err(Error::io("write", &path));
+    let mut config = "providers:\n  source:\n    class: octodns.provider.yaml.YamlProvider\n    directory: ./source\n".to_owned();
+    let source = folder.join("source");
+    fs::create_dir_all(&source).map_err(Error::io("create", &source))?;
+    let mut targets = String::new();
+    for number in 1..=SERVERS {
+        let target = folder.join(format!("target{number}"));
+        fs::create_dir_all(&target).map_err(Error::io("create", &target))?;
+        config += &format!(
+            "  target{number}:\n    class: octodns.provider.yaml.YamlProvider\n    directory: ./target{number}\n"
+        );
+        targets += &format!("      - target{number}\n");
     }
+    config += "zones:\n";
+    for domain in topology.domains().values() {
+        let name = &domain.name;
+        config += &format!("  {name}:\n    sources:\n      - source\n    targets:\n{targets}");
+        let zone = topology.zone(domain, first(domain.primary));
+        put(source.join(format!("{name}yaml")), yaml(&zone))?;
+    }
+    put(folder.join("config.yaml"), config)
 }
 
-fn is_installed(program: &str) -> bool {
-    let folders = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&folders).any(|folder| folder.join(program).is_file())
-}
-
-/// `nsd-checkzone 4.6.1`, where the program says it.
-fn version(program: &str) -> Option<String> {
-    let said = Command::new(program).arg("-v").stdin(Stdio::null()).output().ok()?;
-    let said = [said.stdout, said.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    let mut words = said.split(|letter: char| letter.is_whitespace() || letter == ',');
-    let version = words.find(|word| {
-        word.contains('.') && word.starts_with(|first: char| first.is_ascii_digit())
-    })?;
-    Some(format!("{program} {}", version.trim_end_matches('.')))
+/// A zone's A, AAAA, MX, NS, TXT and CAA records, which are most of it; OctoDNS makes no SOA.
+fn yaml(zone: &dns_failover::Zone) -> String {
+    let mut owners: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();
+    let apex = zone.origin().to_string();
+    for set in zone.iter() {
+        let rtype = set.rtype();
+        let values: Vec<String> = set
+            .rdatas()
+            .iter()
+            .filter_map(|rdata| {
+                let text = rdata.to_string();
+                let words: Vec<&str> = text.split(' ').collect();
+                Some(match (rtype, words.as_slice()) {
+                    (RecordType::A | RecordType::AAAA | RecordType::NS, [value]) => {
+                        value.to_string()
+                    }
+                    (RecordType::MX, [preference, exchange]) => {
+                        format!("{{preference: {preference}, exchange: {exchange}}}")
+                    }
+                    (RecordType::TXT, _) => {
+                        format!("'{}'", text.trim_matches('"').replace(';', "\\;"))
+                    }
+                    (RecordType::CAA, [flags, tag, value]) => {
+                        format!("{{flags: {flags}, tag: {tag}, value: {value}}}")
+                    }
+                    _ => return None,
+                })
+            })
+            .collect();
+        if values.is_empty() {
+            continue;
+        }
+        let owner = set.owner().to_string();
+        let owner = owner.strip_suffix(&apex).unwrap_or(&owner).trim_end_matches('.').to_owned();
+        let text = owners.entry(owner).or_default();
+        *text += &format!("  - type: {rtype}\n    ttl: {}\n    values:\n", set.ttl().seconds());
+        for value in values {
+            *text += &format!("      - {value}\n");
+        }
+    }
+    owners.into_iter().map(|(owner, text)| format!("'{owner}':\n{text}")).collect()
 }

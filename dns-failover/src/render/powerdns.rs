@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::text::{bare, head};
 use super::{Context, Keeper, RenderedFile};
-use crate::name::Name;
 use crate::topology::Feed;
 
 /// The empty tables, from the backend's own package.

@@ -109,7 +109,7 @@ pub(super) fn follow(
 }
 
 /// Looks again and again until all is there or patience ends.
-fn watch(
+pub(super) fn watch(
     publisher: &Publisher<'_>,
     session: &mut Session<'_>,
     jobs: &[Job],
