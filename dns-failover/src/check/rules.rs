@@ -42,7 +42,7 @@ rules! {
     DOUBLE_HYPHEN notice "SYNTAX03" "RFC 5891 section 4.2.3.1", "only labels that begin with xn-- have hyphens at their third and fourth place";
     NS_HOST_NAME error "SYNTAX04" HOST, "give the name server a name of letters, digits and hyphens";
     RNAME_AT error "SYNTAX05" "RFC 1912 section 2.2", "write the @ of the mailbox in the SOA as a dot";
-    RNAME warning "SYNTAX06" "RFC 1035 section 3.3.13", "write the mailbox of the SOA as user.domain, dots of the user as \\.";
+    RNAME warning "SYNTAX06" "RFC 1035 section 3.3.13", "write the mailbox of the SOA as user.domain, and a backslash before each dot of the user";
     MNAME_HOST_NAME warning "SYNTAX07" HOST, "name the primary in the SOA by a name of letters, digits and hyphens";
     MX_HOST_NAME error "SYNTAX08" "RFC 5321 section 2.3.5", "give the mail server a name of letters, digits and hyphens, and no address";
     WILDCARD_WITHIN notice "NAME01" "RFC 4592 section 2.1.1", "put the asterisk leftmost; elsewhere it makes no wildcard of the name";
@@ -112,7 +112,7 @@ rules! {
     // Catalog zones.
     CATALOG_VERSION error "CATALOG01" "RFC 9432 section 4.2.1", "put exactly one TXT record with \"2\" at version and the zone's name";
     CATALOG_MEMBER error "CATALOG02" "RFC 9432 section 4.1", "give each member one PTR record, and each zone one member";
-    CATALOG_NS warning "CATALOG03" "RFC 9432 section 4", "let the only NS record of a catalog be invalid.";
+    CATALOG_NS warning "CATALOG03" "RFC 9432 section 4", "name invalid. and no other name server in a catalog";
     // Failover.
     STATE_IDENTITY error "STATE01" "RFC 7208, RFC 6698, RFC 4255, RFC 8659", "publish what is valid for both sites, always; only addresses change with the site";
     STATE_TTL error "STATE02" "RFC 2181 section 8, RFC 8767", "give sets that change with the site a TTL of at most 300 seconds, better 30 to 60";
