@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Bench, keys::KeyWork, zones::ZoneWork};
+use super::{Bench, keys::KeyWork, zone_files::ZoneFileWork, zones::ZoneWork};
 use crate::{
     Error, digest,
     measure::{self, Usage},
@@ -23,6 +23,8 @@ pub enum Work {
     Keys(KeyWork),
     /// Something about zones and name servers, which runs itself.
     Zones(ZoneWork),
+    /// Something about zone files, which runs itself.
+    ZoneFiles(ZoneFileWork),
 }
 
 impl Work {
@@ -30,7 +32,7 @@ impl Work {
     pub(crate) fn ours(&self) -> &'static str {
         match self {
             Self::Keys(_) => "keygen-helper",
-            Self::Zones(_) => "dns-failover",
+            Self::Zones(_) | Self::ZoneFiles(_) => "dns-failover",
             _ => "mirror",
         }
     }
@@ -43,6 +45,7 @@ impl fmt::Display for Work {
             Self::Tool(tool) => tool.fmt(f),
             Self::Keys(work) => work.fmt(f),
             Self::Zones(work) => work.fmt(f),
+            Self::ZoneFiles(work) => work.fmt(f),
         }
     }
 }
@@ -90,7 +93,9 @@ impl Contestant {
                 let mut command = peers.command(tool, source, target, state);
                 measure::run(&self.work.to_string(), &mut command)
             }
-            Work::Keys(_) | Work::Zones(_) => Err(self.wrong("it has nothing to do with trees")),
+            Work::Keys(_) | Work::Zones(_) | Work::ZoneFiles(_) => {
+                Err(self.wrong("it has nothing to do with trees"))
+            }
         }
     }
 

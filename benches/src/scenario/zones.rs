@@ -238,7 +238,7 @@ fn yaml(zone: &dns_failover::Zone) -> String {
                         value.to_string()
                     }
                     (RecordType::MX, [preference, exchange]) => {
-                        format!("{{preference: {preference}, exchange: {exchange}}}")
+                        format!("{{exchange: {exchange}, preference: {preference}}}")
                     }
                     (RecordType::TXT, _) => {
                         format!("'{}'", text.trim_matches('"').replace(';', "\\;"))
@@ -256,7 +256,7 @@ fn yaml(zone: &dns_failover::Zone) -> String {
         let owner = set.owner().to_string();
         let owner = owner.strip_suffix(&apex).unwrap_or(&owner).trim_end_matches('.').to_owned();
         let text = owners.entry(owner).or_default();
-        *text += &format!("  - type: {rtype}\n    ttl: {}\n    values:\n", set.ttl().seconds());
+        *text += &format!("  - ttl: {}\n    type: {rtype}\n    values:\n", set.ttl().seconds());
         for value in values {
             *text += &format!("      - {value}\n");
         }

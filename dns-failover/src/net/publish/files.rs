@@ -2,7 +2,7 @@
 //! and a higher epoch is left alone.
 
 use super::survey::Views;
-use super::{Job, Outcome, Progress, Publisher, Session, push, watch};
+use super::{Job, Outcome, Progress, Publisher, push, watch};
 use crate::wire::Trouble;
 use crate::zone::Zone;
 
@@ -34,22 +34,13 @@ pub(super) fn write(
     if zones.is_empty() {
         return results;
     }
-    let ready = publisher
-        .deploy
-        .deploy(server, &zones)
-        .map_err(|error| Trouble::Files { why: error.to_string() })
-        .and_then(|()| Session::open(publisher.network, server));
-    match ready {
-        Ok(mut session) => {
-            let waiting = vec![true; jobs.len()];
-            watch::watch(publisher, &mut session, jobs, behind, &waiting, &mut results);
+    if let Err(error) = publisher.deploy.deploy(server, &zones) {
+        for place in behind {
+            let trouble = Trouble::Files { why: error.to_string() };
+            results[place] = Some(Progress { pushed: false, outcome: Some(Outcome::of(trouble)) });
         }
-        Err(trouble) => {
-            for place in behind {
-                let outcome = Some(Outcome::of(trouble.clone()));
-                results[place] = Some(Progress { pushed: false, outcome });
-            }
-        }
+        return results;
     }
+    watch::watch(publisher, index, jobs, behind, &|_| true, &mut results);
     results
 }
