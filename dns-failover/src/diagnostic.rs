@@ -73,6 +73,23 @@ impl Rule {
     }
 }
 
+/// Every rule that zone files and zones are held against, for documents and translations.
+pub fn all_rules() -> impl Iterator<Item = &'static Rule> {
+    crate::master::rules::ALL.iter().chain(crate::check::rules::ALL).copied()
+}
+
+/// A module's rules: constants, and all of them together.
+macro_rules! rules {
+    ($($name:ident $kind:ident $id:literal $reference:expr, $help:literal;)*) => {
+        $(pub(crate) const $name: &$crate::diagnostic::Rule =
+            &$crate::diagnostic::Rule::$kind($id, $reference, $help);)*
+
+        /// Every rule of this module.
+        pub(crate) const ALL: &[&$crate::diagnostic::Rule] = &[$($name),*];
+    };
+}
+pub(crate) use rules;
+
 /// A place in a file. Lines and columns are counted from 1, columns in octets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -146,5 +163,23 @@ impl fmt::Display for Diagnostic {
             write!(f, "in state {state}: ")?;
         }
         f.write_str(&self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_rule_has_an_id_of_its_own_a_source_and_a_remedy() {
+        let mut ids = BTreeSet::new();
+        for rule in all_rules() {
+            assert!(ids.insert(rule.id), "{} is there twice", rule.id);
+            assert!(!rule.reference.is_empty() && !rule.help.ends_with('.'), "{}", rule.id);
+            // Types and the like aside, sentences begin small.
+            let capitals = rule.help.chars().take_while(|letter| letter.is_uppercase()).count();
+            assert_ne!(capitals, 1, "{}", rule.id);
+        }
     }
 }

@@ -17,6 +17,7 @@
 //! Not here, ever: resolving, serving, DNSSEC signing, registrars and provider APIs.
 
 mod catalog;
+mod check;
 mod diagnostic;
 mod diff;
 mod digest;
@@ -41,6 +42,8 @@ mod topology;
 mod wire;
 mod zone;
 
+#[cfg(feature = "net")]
+pub mod daemon;
 pub mod decision;
 pub mod journal;
 pub mod observe;
@@ -49,14 +52,17 @@ pub mod probe;
 #[cfg(feature = "sim")]
 pub mod sim;
 
-pub use diagnostic::{Diagnostic, Place, Rule, Severity};
+pub use check::{KnownHosts, Referral, check, check_states, locate};
+pub use diagnostic::{Diagnostic, Place, Rule, Severity, all_rules};
 pub use diff::{Change, Diff, DiffError};
 pub use epoch::{Active, Epoch, EpochRecord, SiteId};
 pub use key::{TsigAlgorithm, TsigKey, TsigKeyError};
 pub use master::{IncludeFolder, Includes, NoIncludes, Places, Reading, TextError, ZoneReader};
 pub use name::{Labels, Name, NameError};
 #[cfg(feature = "net")]
-pub use net::{Link, Network, Outcome, Patience, Publisher, Report, Tcp, View, ZoneReport};
+pub use net::{
+    Deploy, Link, LocalFiles, Network, Outcome, Patience, Publisher, Report, Tcp, View, ZoneReport,
+};
 pub use plan::{
     ApprovedPlan, ChangeClass, Current, Plan, PlanGuards, PlanRefused, Scope, ZonePlan,
 };

@@ -160,9 +160,14 @@ impl Name {
 
     /// The name without its leftmost label; None for the root.
     pub fn parent(&self) -> Option<Name> {
+        (!self.is_root()).then(|| Name::trusted(self.above()))
+    }
+
+    /// The wire form of the parent; nothing for the root.
+    #[inline]
+    pub(crate) fn above(&self) -> &[u8] {
         let wire = self.as_wire();
-        let skip = 1 + usize::from(wire[0]);
-        (skip > 1).then(|| Name::trusted(&wire[skip..]))
+        &wire[1 + usize::from(wire[0])..]
     }
 
     /// This name with one more label to its left.

@@ -1,5 +1,6 @@
 //! The edge: connections to name servers, one trait wide.
 
+mod deploy;
 mod session;
 mod tcp;
 
@@ -9,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use deploy::{Deploy, LocalFiles};
 pub use publish::{Outcome, Patience, Publisher, Report, View, ZoneReport};
 pub(crate) use session::Session;
 pub use tcp::Tcp;

@@ -45,7 +45,7 @@ use crate::decision::{
 pub use guard::{Guard, Refused};
 pub use key::{BadExchangeKey, ExchangeKey, SealError};
 #[cfg(feature = "net")]
-pub use udp::Exchange;
+pub use udp::{Exchange, Speaker};
 
 /// The longest datagram that is sent or read, in octets.
 pub const MAX_DATAGRAM: usize = 8 * 1024;

@@ -8,6 +8,8 @@ mod loc;
 mod make;
 mod mnemonic;
 pub(crate) mod print;
+#[cfg(test)]
+mod properties;
 pub(crate) mod read;
 mod record_type;
 mod svcb;

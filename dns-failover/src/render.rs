@@ -15,6 +15,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+#[cfg(feature = "net")]
+pub(crate) use text::zone_file;
 pub use write::{WriteError, Written};
 
 use crate::key::TsigKey;
@@ -36,6 +38,12 @@ impl ZoneTexts {
             (zone.origin().clone(), text.as_slice().into())
         };
         ZoneTexts(zones.into_iter().map(print).collect())
+    }
+
+    /// The file of a zone.
+    pub(crate) fn file(&self, zone: &Name, path: PathBuf, keeper: Keeper) -> Option<RenderedFile> {
+        let contents = Arc::clone(self.0.get(zone)?);
+        Some(RenderedFile { path, contents, secret: false, keeper })
     }
 
     /// The text of a zone.
@@ -180,11 +188,8 @@ impl<'a> Context<'a> {
             Feed::Files { .. } => Keeper::Ours,
             _ => Keeper::Servers,
         };
-        let file = |name: &Name| {
-            let contents = Arc::clone(self.zones.0.get(name)?);
-            let path = PathBuf::from(text::zone_file(name));
-            Some(RenderedFile { path, contents, secret: false, keeper })
-        };
+        let file =
+            |name: &Name| self.zones.file(name, PathBuf::from(text::zone_file(name)), keeper);
         self.listed().filter_map(file).collect()
     }
 

@@ -3,6 +3,8 @@
 //! Everything that says who one is (mail exchangers, keys, fingerprints, policies) is the same in every
 //! state, and covers both sites. Only the addresses of the managed names differ.
 
+use crate::check::{KnownHosts, check_states};
+use crate::diagnostic::Diagnostic;
 use crate::epoch::{Active, Epoch, EpochRecord, SiteId};
 use crate::name::Name;
 use crate::rdata::{Rdata, RecordType, Soa};
@@ -48,6 +50,28 @@ impl Topology {
     pub fn reachable_zones(&self, domain: &Domain, epoch: Epoch) -> Vec<(Active, Zone)> {
         let zone = |active| (active, self.zone(domain, EpochRecord { epoch, active }));
         Active::REACHABLE.into_iter().map(zone).collect()
+    }
+
+    /// What the checks need to know of hosts outside of a domain: the name servers and the mail servers.
+    pub fn known_hosts(&self) -> KnownHosts {
+        let mut known = KnownHosts::new();
+        for server in self.name_servers() {
+            known.add(server.name.clone(), server.addresses.iter());
+            if let Some(asn) = server.asn {
+                known.autonomous_system(server.name.clone(), asn);
+            }
+        }
+        for site in self.sites() {
+            known.add(site.mail_host.clone(), site.mail.iter());
+        }
+        known
+    }
+
+    /// Everything that is wrong with a domain in any state that a failover can bring it into.
+    pub fn check(&self, domain: &Domain) -> Vec<Diagnostic> {
+        let zones = self.reachable_zones(domain, Epoch::new(1, SiteId::Uk));
+        let states = zones.iter().map(|(active, zone)| (active.as_str(), zone));
+        check_states(states, &self.known_hosts())
     }
 
     /// The RRsets that differ between states: the addresses of the managed names, as they are when
@@ -195,5 +219,111 @@ impl Build {
         }
         let put = self.zone.put(rrset);
         debug_assert!(put.is_ok(), "the rules let only records of the zone pass");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Severity;
+    use crate::testing::draft;
+
+    const UK: Active = Active::One(SiteId::Uk);
+    const US: Active = Active::One(SiteId::Us);
+
+    fn zone_at(topology: &Topology, active: Active) -> Zone {
+        let domain = topology.domains().values().next().unwrap();
+        topology.zone(domain, EpochRecord { epoch: Epoch::new(7, SiteId::Uk), active })
+    }
+
+    #[test]
+    fn only_managed_addresses_and_the_bookkeeping_differ_between_states() {
+        let topology = Topology::new(draft(1)).unwrap();
+        let diff = crate::diff::Diff::between(&zone_at(&topology, UK), &zone_at(&topology, US));
+        let changed: Vec<String> = diff
+            .unwrap()
+            .changes()
+            .iter()
+            .map(|change| format!("{} {}", change.owner().unwrap(), change.rtype().unwrap()))
+            .collect();
+        assert_eq!(
+            changed,
+            [
+                "customer0.example. A",
+                "customer0.example. AAAA",
+                "customer0.example. ZONEMD",
+                "_epoch.customer0.example. TXT",
+                "www.customer0.example. A",
+                "www.customer0.example. AAAA",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_state_passes_every_check() {
+        let topology = Topology::new(draft(2)).unwrap();
+        for domain in topology.domains().values() {
+            let findings = topology.check(domain);
+            let bad: Vec<String> = findings
+                .iter()
+                .filter(|finding| finding.rule.severity == Severity::Error)
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(bad, [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_domain_without_mail_says_so() {
+        let mut draft = draft(1);
+        draft.domains[0].mail = Mail::None;
+        let zone = zone_at(&Topology::new(draft).unwrap(), UK);
+        let mx = zone.get(zone.origin(), RecordType::MX).unwrap();
+        assert_eq!(mx.rdatas(), [Rdata::mx(0, &Name::root())]);
+    }
+
+    #[test]
+    fn a_zone_with_the_name_servers_in_it_has_their_addresses() {
+        let mut draft = draft(0);
+        let host = Domain::new("host.uk.".parse().unwrap(), SiteId::Uk).unwrap();
+        draft.domains = vec![host];
+        let topology = Topology::new(draft).unwrap();
+        let zone = zone_at(&topology, US);
+        for name in ["ns1.host.uk.", "ns5.host.uk.", "mail.host.uk."] {
+            assert!(zone.get(&name.parse().unwrap(), RecordType::AAAA).is_some(), "{name}");
+        }
+        assert!(zone.get(&"ns2.host.us.".parse().unwrap(), RecordType::A).is_none());
+    }
+
+    #[test]
+    fn what_the_customer_gives_takes_the_place_of_ours() {
+        let mut draft = draft(1);
+        let line = |text: &str| RRset::of(text.parse::<Record>().unwrap());
+        draft.domains[0].extra = vec![
+            line("customer0.example. 60 IN MX 5 mail.elsewhere.example."),
+            line("uk.customer0.example. 60 IN CNAME elsewhere.example."),
+        ];
+        let zone = zone_at(&Topology::new(draft).unwrap(), UK);
+        assert_eq!(zone.get(zone.origin(), RecordType::MX).unwrap().rdatas().len(), 1);
+        let uk = zone.origin().child("uk").unwrap();
+        let types: Vec<_> = zone.at(&uk).map(RRset::rtype).collect();
+        assert_eq!(types, [RecordType::CNAME]);
+    }
+
+    #[test]
+    fn a_zone_that_was_moved_keeps_what_is_not_managed() {
+        let topology = Topology::new(draft(1)).unwrap();
+        let domain = topology.domains().values().next().unwrap();
+        let mut zone = zone_at(&topology, UK);
+        let stray: Record = "stray.customer0.example. 60 IN A 203.0.113.9".parse().unwrap();
+        zone.insert(stray.clone()).unwrap();
+        let record = EpochRecord { epoch: Epoch::new(9, SiteId::Us), active: US };
+        let moved = topology.moved_zone(domain, &zone, record);
+        assert_eq!(moved.verify_digest(), Some(true));
+        assert!(moved.get(&stray.owner, RecordType::A).is_some());
+        let mut without = moved.clone();
+        without.remove(&stray.owner, RecordType::A);
+        without.seal(Ttl::HOUR);
+        assert_eq!(without, topology.zone(domain, record));
     }
 }

@@ -135,6 +135,12 @@ pub enum Trouble {
         /// What is wrong with it.
         why: String,
     },
+    /// Files could not be put in place, or the server could not be told to read them.
+    #[error("its files: {why}")]
+    Files {
+        /// What went wrong.
+        why: String,
+    },
     /// The change does not fit a message.
     #[error(
         "the change takes {octets} octets, and a message has 65535 at most; have this server read files instead"

@@ -371,6 +371,27 @@ proptest! {
         prop_assert_eq!(state, policy.skip(before, now));
     }
 
+    /// So that a journal need not hold every second.
+    #[test]
+    fn ticks_without_effects_can_be_left_out(policy in policy(), ops in vec(op(), 0..30)) {
+        let ops: Vec<_> = ops.into_iter().filter(|op| !matches!(op, Op::ClockBack(_))).collect();
+        let mut state = policy.start(Timestamp::from_millis(1_000_000_000));
+        let mut sparse = state.clone();
+        let (mut all, mut some) = (Vec::new(), Vec::new());
+        for (event, now, _) in events(&policy, &ops) {
+            let (next, effects) = policy.step(state, &event, now);
+            state = next;
+            if event != Event::Tick || !effects.is_empty() {
+                let (next, effects) = policy.step(sparse, &event, now);
+                sparse = next;
+                some.extend(effects);
+                prop_assert_eq!(&state, &sparse);
+            }
+            all.extend(effects);
+        }
+        prop_assert_eq!(all, some);
+    }
+
     #[test]
     fn any_state_that_parses_can_be_stepped(
         policy in policy(),

@@ -18,6 +18,7 @@ use dns_failover::{
     ZoneReader,
 };
 
+use crate::failover::config::Failover;
 use lines::{At, Lines};
 
 /// A configuration beyond this is none.
@@ -28,6 +29,8 @@ const MAX_FILE: u64 = 256 << 20;
 pub struct Network {
     /// Sites, name servers and domains.
     pub topology: Topology,
+    /// Who looks, and how it is decided where domains point; none where that is done by hand.
+    pub failover: Option<Failover>,
 }
 
 /// Everything that is wrong with a `network.toml`.
@@ -74,16 +77,17 @@ impl Network {
     pub fn parse(text: &str, file: &Path) -> Result<Network, BadNetwork> {
         let bad = |problems| BadNetwork { file: file.to_owned(), problems };
         let lines = Lines::new(text);
-        let schema: schema::Network = toml::from_str(text).map_err(|error| {
+        let mut schema: schema::Network = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(0, |span| lines.line(span.start));
             bad(vec![(line, error.message().to_owned())])
         })?;
         let folder = file.parent().unwrap_or(Path::new("."));
+        let failover = schema.failover.take();
         let mut reader = Reader { folder, lines: &lines, problems: Vec::new() };
         let draft = reader.draft(schema);
         let mut problems = reader.problems;
         match Topology::new(draft) {
-            Ok(topology) if problems.is_empty() => Ok(Network { topology }),
+            Ok(topology) if problems.is_empty() => Ok(Network { topology, failover }),
             Ok(_) => Err(bad(problems)),
             Err(faults) => {
                 for fault in faults {
@@ -174,7 +178,7 @@ impl Reader<'_> {
     }
 
     fn draft(&mut self, schema: schema::Network) -> Draft {
-        let schema::Network { servers, dns, name_servers, domains } = schema;
+        let schema::Network { servers, dns, name_servers, domains, failover: _ } = schema;
         let mut sites = Vec::new();
         for (id, server) in [(SiteId::Uk, servers.uk), (SiteId::Us, servers.us)] {
             sites.extend(server.map(|server| self.site(id, server)));

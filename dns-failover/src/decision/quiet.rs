@@ -1,9 +1,9 @@
 //! When nothing can happen: what a simulation may skip, and why.
 
 use super::outcome::Stay;
-use super::policy::Policy;
+use super::policy::{FailBack, Policy};
 use super::state::State;
-use super::time::Timestamp;
+use super::time::{Millis, Timestamp};
 
 impl Policy {
     /// The instant until which nothing happens, as long as every observer that is heard goes on seeing
@@ -51,8 +51,16 @@ impl Policy {
                 wait(window.starts - self.config.drain_lead);
             }
         }
-        for service in &state.services {
+        for (service, rules) in state.services.iter().zip(&self.config.services) {
             service.held_until.into_iter().for_each(&mut wait);
+            if let FailBack::After { stable } | FailBack::Gradual { stable, .. } = rules.fail_back {
+                // From then on the window is too near to return before it.
+                let near = state
+                    .windows
+                    .iter()
+                    .map(|window| window.starts - self.config.drain_lead - stable + Millis::new(1));
+                near.filter(|near| *near > now).for_each(&mut wait);
+            }
             service.moves.iter().for_each(|time| wait(*time + super::choose::HOUR));
             match service.stay {
                 Stay::Confirming { until }

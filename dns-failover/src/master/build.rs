@@ -65,6 +65,12 @@ pub struct Places {
 }
 
 impl Places {
+    /// Where the file that was asked for begins.
+    pub(crate) fn beginning(&self) -> Option<Place> {
+        let (path, lines) = self.files.first()?;
+        Some(lines.place(path, 0))
+    }
+
     /// Where the records of an owner and type begin.
     pub fn of(&self, owner: &Name, rtype: RecordType) -> Option<Place> {
         let key = (owner, rtype);
@@ -112,13 +118,14 @@ impl ZoneReader<'_> {
         }
         let apex = apex.unwrap_or_else(Name::root);
         let class = records.first().map_or(Class::IN, |parsed| parsed.record.class);
-        records.retain(|parsed| belongs(parsed, &apex, class, &mut noted));
+        let mut siblings = None;
+        records.retain(|parsed| belongs(parsed, &apex, class, &mut siblings, &mut noted));
         // What is in order already, as sorted zones are, takes one comparison a record.
         records.sort_by(by_set);
         let mut places = Places::default();
         if self.with_places {
             places.sets = records
-                .chunk_by(|a, b| by_set(a, b) == Ordering::Equal)
+                .chunk_by(same_set)
                 .map(|set| {
                     let Parsed { record, file, at } = &set[0];
                     (record.owner.clone(), record.rtype(), *file, *at)
@@ -136,7 +143,7 @@ impl ZoneReader<'_> {
             Text::Shared(text) => Lines::of(text),
         });
         places.files = sources.iter().map(|source| source.path.clone()).zip(lines).collect();
-        Reading { zone, diagnostics: diagnostics(noted, &places.files), places }
+        Reading { zone, diagnostics: diagnostics(noted, self.most_faults, &places.files), places }
     }
 }
 
@@ -149,9 +156,27 @@ fn by_set(a: &Parsed, b: &Parsed) -> Ordering {
     a.owner.cmp(&b.owner).then_with(by_rdata)
 }
 
-fn belongs(parsed: &Parsed, apex: &Name, class: Class, noted: &mut Vec<Noted>) -> bool {
+/// Whether two records belong into one set; quicker to say than which comes first.
+#[inline]
+fn same_set(a: &Parsed, b: &Parsed) -> bool {
+    let (a, b) = (&a.record, &b.record);
+    a.rtype() == b.rtype() && a.owner == b.owner && a.rdata.covers() == b.rdata.covers()
+}
+
+/// Whether a record belongs into the zone. `siblings` is the name above the last owner below the apex:
+/// what has the same one lies there as well, and zones are full of siblings.
+fn belongs(
+    parsed: &Parsed,
+    apex: &Name,
+    class: Class,
+    siblings: &mut Option<Vec<u8>>,
+    noted: &mut Vec<Noted>,
+) -> bool {
     let Record { owner, class: its_class, .. } = &parsed.record;
-    if !owner.is_within(apex) {
+    let is_sibling = siblings.as_deref() == Some(owner.above());
+    if !is_sibling && owner.is_within(apex) {
+        *siblings = (owner != apex).then(|| owner.above().to_vec());
+    } else if !is_sibling {
         let message = format!("{owner} does not lie within the zone {apex}");
         noted.push(Noted::of(parsed, rules::OUT_OF_ZONE, message));
         return false;
@@ -175,7 +200,7 @@ impl<I: Iterator<Item = Parsed>> Iterator for Sets<'_, I> {
 
     fn next(&mut self) -> Option<RRset> {
         let first = self.records.next()?;
-        let same = |other: &Parsed| by_set(&first, other) == Ordering::Equal;
+        let same = |other: &Parsed| same_set(&first, other);
         let mut more = Vec::new();
         while let Some(parsed) = self.records.next_if(same) {
             more.push(parsed);
@@ -204,8 +229,19 @@ impl<I: Iterator<Item = Parsed>> Iterator for Sets<'_, I> {
     }
 }
 
-fn diagnostics(mut noted: Vec<Noted>, files: &[(Arc<Path>, Lines)]) -> Vec<Diagnostic> {
+fn diagnostics(
+    mut noted: Vec<Noted>,
+    most: usize,
+    files: &[(Arc<Path>, Lines)],
+) -> Vec<Diagnostic> {
     noted.sort_by_key(|noted| (noted.file, noted.at));
+    if noted.len() > most {
+        noted.truncate(most + 1);
+        if let Some(last) = noted.last_mut() {
+            let message = format!("there are more than {most} findings");
+            *last = Noted::new(last.file, Fault::new(rules::TOO_MANY, last.at, message));
+        }
+    }
     let told = noted.into_iter().map(|noted| {
         let (path, lines) = &files[noted.file as usize];
         Diagnostic {

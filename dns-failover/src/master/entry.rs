@@ -110,11 +110,9 @@ impl<'a> Run<'a> {
 
     #[cold]
     fn note(&mut self, file: u32, fault: Fault) {
-        if self.noted.len() < self.options.most_faults {
+        // One more than is told, which stands for all the others.
+        if !self.is_full() {
             self.noted.push(Noted::new(file, fault));
-        } else if !self.is_full() {
-            let message = format!("there are more than {} findings", self.options.most_faults);
-            self.noted.push(Noted::new(file, Fault::new(rules::TOO_MANY, fault.at, message)));
         }
     }
 
@@ -159,7 +157,7 @@ impl<'a> Run<'a> {
         let rtype_token = loop {
             let Some(token) = next else {
                 let message = "the record ends before its type";
-                return Err(Fault::new(rules::NO_TYPE, file.scanner.at(), message));
+                return Err(Fault::new(rules::NO_TYPE, file.scanner.end(), message));
             };
             if ttl.is_none() && token.text.first().is_some_and(u8::is_ascii_digit) {
                 ttl = Some(read_ttl(token)?);
@@ -269,7 +267,7 @@ impl<'a> Run<'a> {
         let scanner = &mut file.scanner;
         let Some(word) = scanner.next()? else {
             let message = "$INCLUDE wants the name of a file";
-            return Err(Fault::new(rules::BAD_DIRECTIVE, scanner.at(), message));
+            return Err(Fault::new(rules::BAD_DIRECTIVE, scanner.end(), message));
         };
         let mut path = Vec::new();
         read::unescape_all(word, &mut path)?;
@@ -335,7 +333,7 @@ fn directive_word<'a>(scanner: &mut Scanner<'a>, what: &str) -> Result<Token<'a>
         Some(token) if !token.quoted => Ok(token),
         _ => {
             let message = format!("the directive wants {what}");
-            Err(Fault::new(rules::BAD_DIRECTIVE, scanner.at(), message))
+            Err(Fault::new(rules::BAD_DIRECTIVE, scanner.end(), message))
         }
     }
 }

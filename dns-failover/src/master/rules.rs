@@ -1,17 +1,8 @@
 //! The rules that zone files are read by.
 
-use crate::diagnostic::Rule;
+use crate::diagnostic::rules;
 
 const MASTER: &str = "RFC 1035 section 5.1";
-
-macro_rules! rules {
-    ($($name:ident $kind:ident $id:literal $reference:expr, $help:literal;)*) => {
-        $(pub(crate) const $name: &Rule = &Rule::$kind($id, $reference, $help);)*
-
-        /// Every rule of this module.
-        pub(crate) const ALL: &[&Rule] = &[$($name),*];
-    };
-}
 
 rules! {
     CLOSES_NOTHING error "READ01" MASTER, "remove the parenthesis, or open one before it; within a name or string write \\)";

@@ -56,15 +56,22 @@ pub(crate) struct Scanner<'a> {
     /// How many parentheses are open, and where the first of them is.
     depth: u32,
     opened: usize,
+    /// Where the last word or string ends.
+    end: usize,
 }
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a [u8]) -> Scanner<'a> {
-        Scanner { text, at: 0, depth: 0, opened: 0 }
+        Scanner { text, at: 0, depth: 0, opened: 0, end: 0 }
     }
 
     pub(crate) fn at(&self) -> usize {
         self.at
+    }
+
+    /// Where the last word ended, and the next one could have stood.
+    pub(crate) fn end(&self) -> usize {
+        self.end
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -156,7 +163,7 @@ impl<'a> Scanner<'a> {
                 }
             }
         }
-        self.at = at;
+        (self.at, self.end) = (at, at);
         Ok(Token { text: &self.text[start..at], at: start, quoted: false, escaped })
     }
 
@@ -176,7 +183,7 @@ impl<'a> Scanner<'a> {
             };
             at += found;
             if self.text[at] == b'"' {
-                self.at = at + 1;
+                (self.at, self.end) = (at + 1, at + 1);
                 return Ok(Token { text: &self.text[start..at], at: open, quoted: true, escaped });
             }
             escaped = true;
@@ -202,6 +209,7 @@ impl<'a> Scanner<'a> {
         };
         if is_generic {
             self.at += 2;
+            self.end = self.at;
         }
         Ok(is_generic)
     }

@@ -12,22 +12,49 @@ impl PartialOrd for Name {
 }
 
 impl Ord for Name {
+    #[inline]
     fn cmp(&self, other: &Name) -> Ordering {
         let (a, b) = (self.as_wire(), other.as_wire());
-        if a == b {
-            return Ordering::Equal;
+        // Most names that meet are siblings: only their first labels differ.
+        let (head_a, rest_a) = split_label(a);
+        let (head_b, rest_b) = split_label(b);
+        if rest_a == rest_b {
+            return compare_labels(head_a, head_b);
         }
-        let (starts_a, starts_b) = (Starts::of(a), Starts::of(b));
-        let (labels_a, labels_b) = (starts_a.labels(a).rev(), starts_b.labels(b).rev());
-        for (a, b) in labels_a.zip(labels_b) {
-            let folded = a.iter().map(u8::to_ascii_lowercase);
-            match folded.cmp(b.iter().map(u8::to_ascii_lowercase)) {
-                Ordering::Equal => {}
-                unequal => return unequal,
+        compare_all(a, b)
+    }
+}
+
+/// The first label, which the root does not have, and what follows it.
+#[inline]
+fn split_label(wire: &[u8]) -> (&[u8], &[u8]) {
+    let end = 1 + usize::from(wire[0]);
+    (&wire[1..end], &wire[end..])
+}
+
+#[inline]
+fn compare_labels(a: &[u8], b: &[u8]) -> Ordering {
+    for (a, b) in a.iter().zip(b) {
+        if a != b {
+            let (a, b) = (a.to_ascii_lowercase(), b.to_ascii_lowercase());
+            if a != b {
+                return a.cmp(&b);
             }
         }
-        starts_a.count.cmp(&starts_b.count)
     }
+    a.len().cmp(&b.len())
+}
+
+fn compare_all(a: &[u8], b: &[u8]) -> Ordering {
+    let (starts_a, starts_b) = (Starts::of(a), Starts::of(b));
+    let (labels_a, labels_b) = (starts_a.labels(a).rev(), starts_b.labels(b).rev());
+    for (a, b) in labels_a.zip(labels_b) {
+        match compare_labels(a, b) {
+            Ordering::Equal => {}
+            unequal => return unequal,
+        }
+    }
+    starts_a.count.cmp(&starts_b.count)
 }
 
 /// Where the labels of a name begin.

@@ -6,6 +6,7 @@
 //! on the zone's epoch, the lower epoch yields, and whoever yields helps the higher one to the rest of
 //! the servers, so that one state is left even if its controller dies on the way.
 
+mod files;
 mod goal;
 mod push;
 mod report;
@@ -20,7 +21,7 @@ use std::time::Duration;
 pub use report::{Outcome, Report, ZoneReport};
 pub use survey::View;
 
-use super::{Network, Session};
+use super::{Deploy, LocalFiles, Network, Session};
 use crate::epoch::{Active, Epoch, EpochRecord, SiteId};
 use crate::name::Name;
 use crate::plan::{ApprovedPlan, Current, Scope};
@@ -54,6 +55,7 @@ pub struct Publisher<'a> {
     network: &'a dyn Network,
     controller: SiteId,
     patience: Patience,
+    deploy: &'a dyn Deploy,
 }
 
 impl std::fmt::Debug for Publisher<'_> {
@@ -112,7 +114,14 @@ impl<'a> Publisher<'a> {
         controller: SiteId,
         patience: Patience,
     ) -> Publisher<'a> {
-        Publisher { topology, network, controller, patience }
+        Publisher { topology, network, controller, patience, deploy: &LocalFiles }
+    }
+
+    /// The same, with another way for files to get to servers that read files. Without it, their folders
+    /// are taken to be on this machine.
+    #[must_use]
+    pub fn with_deploy(self, deploy: &'a dyn Deploy) -> Publisher<'a> {
+        Publisher { deploy, ..self }
     }
 
     /// Carries out a plan on all six servers. Zones that are there already get no new epoch; servers
@@ -354,6 +363,11 @@ impl<'a> Publisher<'a> {
                 if let Feed::Transfer { .. } = server.feed {
                     continue;
                 }
+                if let Feed::Files { .. } = server.feed {
+                    let work = move || files::write(self, index, jobs_read, views);
+                    threads.push((index, scope.spawn(work)));
+                    continue;
+                }
                 let transfers = |other: &NameServer| match &other.feed {
                     Feed::Transfer { from } => from.contains(&server.name),
                     _ => false,
@@ -394,7 +408,8 @@ impl Job {
     fn new(topology: &Topology, name: Name, wish: Option<Active>, scope: Scope) -> Job {
         let is_catalog = name == topology.authority().catalog;
         let serves = |server: &NameServer| {
-            let lacks_it = is_catalog && !server.software.reads_catalogs();
+            let transfers = matches!(server.feed, Feed::Transfer { .. });
+            let lacks_it = is_catalog && transfers && !server.software.reads_catalogs();
             (!lacks_it).then(Progress::default)
         };
         let servers = topology.name_servers().each_ref().map(serves);

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::MAX_DATAGRAM;
+use super::{Body, ExchangeKey, MAX_DATAGRAM, Message};
+use crate::decision::{ObserverId, Timestamp};
 
 /// A UDP socket. Sending never waits; receiving waits as long as it is told to.
 #[derive(Debug)]
@@ -74,5 +76,47 @@ impl Exchange {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Says things to all others, each under a number of its own.
+#[derive(Debug)]
+pub struct Speaker {
+    key: ExchangeKey,
+    sender: ObserverId,
+    exchange: Exchange,
+    others: Vec<SocketAddr>,
+    /// Held while sending, so that what is said first arrives first.
+    sequence: Mutex<u64>,
+}
+
+impl Speaker {
+    /// Speaks as `sender`. Numbers begin with the time in milliseconds, and are never used up as fast as
+    /// that goes by, so that they grow over restarts.
+    pub fn new(
+        key: ExchangeKey,
+        sender: ObserverId,
+        exchange: Exchange,
+        others: Vec<SocketAddr>,
+        now: Timestamp,
+    ) -> Speaker {
+        let sequence = Mutex::new(now.as_millis().unsigned_abs());
+        Speaker { key, sender, exchange, others, sequence }
+    }
+
+    /// Says something to all others. Gives what kept it from whom.
+    pub fn say(&self, body: Body, now: Timestamp) -> Vec<String> {
+        let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        *sequence += 1;
+        let message = Message { sender: self.sender, sequence: *sequence, sent: now, body };
+        let datagram = match self.key.seal(&message) {
+            Ok(datagram) => datagram,
+            Err(error) => return vec![error.to_string()],
+        };
+        let send = |to: &SocketAddr| match self.exchange.send(&datagram, *to) {
+            Ok(()) => None,
+            Err(error) => Some(format!("cannot send to {to}: {error}")),
+        };
+        self.others.iter().filter_map(send).collect()
     }
 }

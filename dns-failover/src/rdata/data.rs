@@ -319,6 +319,15 @@ impl Rdata {
         }
     }
 
+    /// The address in A or AAAA.
+    pub fn ip_address(&self) -> Option<std::net::IpAddr> {
+        match self.data() {
+            Data::A(address) => Some(address.into()),
+            Data::Aaaa(address) => Some(address.into()),
+            _ => None,
+        }
+    }
+
     /// The start of authority, if this is one.
     pub fn soa(&self) -> Option<Soa> {
         match self.data() {

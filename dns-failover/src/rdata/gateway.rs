@@ -45,6 +45,9 @@ pub(crate) fn check_ipseckey(wire: &[u8]) -> Result<(), WireError> {
 pub(crate) fn print_ipseckey(wire: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let [precedence, kind, algorithm, rest @ ..] = wire else { return None };
     let (gateway, key) = rest.split_at(gateway_len(*kind, rest).ok()?);
+    if key.is_empty() && *algorithm != 0 {
+        return None;
+    }
     for value in [precedence, kind, algorithm] {
         number((*value).into(), out);
         out.push(b' ');

@@ -39,6 +39,10 @@ fn part(wire: &[u8], at: usize) -> u32 {
 
 pub(crate) fn print(wire: &[u8], out: &mut Vec<u8>) -> Option<()> {
     check(wire).ok()?;
+    // Nothing times a power of ten is nothing, and no text tells which power.
+    if wire[1..4].iter().any(|size| size >> 4 == 0 && *size != 0) {
+        return None;
+    }
     angle(part(wire, 4), [b'N', b'S'], out);
     angle(part(wire, 8), [b'E', b'W'], out);
     let altitude = part(wire, 12);

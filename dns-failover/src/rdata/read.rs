@@ -90,7 +90,7 @@ impl<'a> Input<'_, 'a> {
     #[cold]
     fn ends(&self, what: &'static str) -> Fault {
         let message = format!("the record ends where {what} should stand");
-        Fault::new(rules::TOO_SHORT, self.scanner.at(), message)
+        Fault::new(rules::TOO_SHORT, self.scanner.end(), message)
     }
 
     /// The next word or string.
@@ -281,7 +281,7 @@ impl<'a> Input<'_, 'a> {
         while let Some(token) = self.scanner.next()? {
             words.push(token);
         }
-        let at = words.first().map_or(self.scanner.at(), |token| token.at);
+        let at = words.first().map_or(self.scanner.end(), |token| token.at);
         Ok((words, at))
     }
 

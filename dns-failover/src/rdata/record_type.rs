@@ -53,6 +53,7 @@ macro_rules! record_types {
             }
         }
 
+        /// Every type that has a mnemonic.
         #[cfg(test)]
         pub(crate) const ALL: &[RecordType] = &[$(RecordType::$constant),*];
     };

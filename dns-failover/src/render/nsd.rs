@@ -48,7 +48,7 @@ fn config(context: &Context<'_>) -> String {
         out,
         "\tdatabase: \"\"\n\thide-version: yes\n\thide-identity: yes\n\tminimal-responses: yes\n\
          \tipv4-edns-size: 1232\n\tipv6-edns-size: 1232\n\ttcp-count: 1000\n\
-         \txfrd-tcp-max: 128\n\txfrd-tcp-pipeline: 128\n\txfrd-reload-timeout: 1\n\
+         \txfrd-tcp-max: 128\n\txfrd-tcp-pipeline: 128\n\txfrd-reload-timeout: 0\n\
          \tzonefiles-write: 60\n\tround-robin: no\n\trrl-ratelimit: 200\n\
          \nremote-control:\n\tcontrol-enable: yes\n\tcontrol-interface: \"{}\"\n\n",
         context.at("control.sock"),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::text::{bare, head};
 use super::{Context, Keeper, RenderedFile};
-use crate::name::Name;
 use crate::topology::Feed;
 
 /// The empty tables, from the backend's own package.
@@ -125,22 +124,30 @@ fn keys(context: &Context<'_>) -> String {
             );
         }
     } else {
-        consumer(context, context.catalog(), &own, &mut out);
+        secondary(context, &own, &mut out);
     }
     out.push_str("commit;\n");
     out
 }
 
-fn consumer(context: &Context<'_>, catalog: &Name, key: &str, out: &mut String) {
+/// Zones that are transferred, by name: those learnt from a catalog would be asked for unsigned.
+fn secondary(context: &Context<'_>, key: &str, out: &mut String) {
     let masters: Vec<String> =
         context.primaries.iter().map(|primary| primary.reach.to_string()).collect();
-    let (name, masters) = (bare(catalog), masters.join(","));
-    let _ = write!(
+    for name in context.listed() {
+        let name = bare(name);
+        let _ =
+            writeln!(out, "insert or ignore into domains(name, type) values ('{name}', 'SLAVE');");
+    }
+    let _ = writeln!(
         out,
-        "insert or ignore into domains(name, type) values ('{name}', 'CONSUMER');\n\
-         update domains set type = 'CONSUMER', master = '{masters}' where name = '{name}';\n\
-         delete from domainmetadata;\n\
-         insert into domainmetadata(domain_id, kind, content) select id, 'AXFR-MASTER-TSIG', '{key}' from domains;\n\
-         insert into domainmetadata(domain_id, kind, content) select id, 'TSIG-ALLOW-AXFR', '{key}' from domains;\n"
+        "update domains set type = 'SLAVE', master = '{}';\ndelete from domainmetadata;",
+        masters.join(",")
     );
+    for kind in ["AXFR-MASTER-TSIG", "TSIG-ALLOW-AXFR"] {
+        let _ = writeln!(
+            out,
+            "insert into domainmetadata(domain_id, kind, content) select id, '{kind}', '{key}' from domains;"
+        );
+    }
 }

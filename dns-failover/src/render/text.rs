@@ -21,7 +21,7 @@ pub(super) fn bare(name: &Name) -> String {
 
 /// The path of a zone's file in the server's folder. Classless reverse zones have slashes in their names
 /// (RFC 2317), which become `%2F`.
-pub(super) fn zone_file(name: &Name) -> String {
+pub(crate) fn zone_file(name: &Name) -> String {
     let mut path = "zones/".to_owned();
     for octet in bare(name).bytes() {
         match octet {

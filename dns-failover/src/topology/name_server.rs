@@ -41,10 +41,11 @@ impl Software {
         self != Software::Nsd
     }
 
-    /// Whether it reads a catalog zone (RFC 9432). NSD does from 4.9 on; the one that is widely
-    /// installed has none.
+    /// Whether it learns of zones from a catalog zone (RFC 9432). NSD does from 4.9 on, and the one that
+    /// is widely installed is older; PowerDNS does, but 4.7 asks for what it has learnt of without a
+    /// signature. Both are told their zones by name.
     pub fn reads_catalogs(self) -> bool {
-        self != Software::Nsd
+        matches!(self, Software::Bind | Software::Knot)
     }
 }
 

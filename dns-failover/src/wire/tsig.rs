@@ -85,7 +85,12 @@ pub(crate) fn verify(
     now: u64,
 ) -> Result<Signed, Trouble> {
     let Some(tsig) = &message.tsig else {
-        return Err(Trouble::Unsigned { rcode: message.rcode() });
+        // A server that has no such zone may have no key for it either, and then its refusal comes
+        // unsigned. Believing it changes nothing, and says more.
+        return Err(match message.rcode() {
+            rcode @ (Rcode::NOERROR | Rcode::NXDOMAIN) => Trouble::Unsigned { rcode },
+            rcode => Trouble::Refused { rcode },
+        });
     };
     match TsigError(tsig.error) {
         TsigError::BADKEY => return Err(Trouble::BadKey { key: key.name().clone() }),

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use dns_failover::testing::draft;
 use dns_failover::{
-    Active, Link, Network, Outcome, Patience, Publisher, Rcode, Serial, SiteId, Software, Tcp,
-    Topology, Trouble, TsigKey, View,
+    Active, Feed, Link, Network, Outcome, Patience, Publisher, Rcode, Reload, Serial, SiteId,
+    Software, Tcp, Topology, Trouble, TsigKey, View,
 };
 use fleet::Fleet;
 use peer::peer;
@@ -81,13 +81,29 @@ fn a_thousand_domains_change_sites_on_all_six() {
     }
 }
 
-/// PowerDNS where Knot was: once changed by UPDATE, once a consumer of the catalog.
+/// PowerDNS where others were: once changed by UPDATE, once a secondary.
 #[test]
-fn powerdns_takes_updates_and_consumes_the_catalog() {
+fn powerdns_takes_updates_and_transfers() {
     let mut mixed = draft(2);
     mixed.name_servers[4].software = Software::PowerDns;
     mixed.name_servers[2].software = Software::PowerDns;
     let Some(mut fleet) = Fleet::render(mixed) else { return };
+    fleet.check();
+    fleet.start();
+    for (by, active) in [(SiteId::Us, US), (SiteId::Uk, UK)] {
+        let report = fleet.publish(by, active);
+        assert!(report.is_done(), "{report}\n{}", fleet.logs());
+    }
+}
+
+/// NSD once more, with files that we write and have it read.
+#[test]
+fn files_are_written_and_read() {
+    let mut with_files = draft(2);
+    let words = ["nsd-control", "-c", "nsd.conf", "reload"];
+    let command = words.map(str::to_owned).into();
+    with_files.name_servers[5].feed = Feed::Files { reload: Reload { command } };
+    let Some(mut fleet) = Fleet::render(with_files) else { return };
     fleet.check();
     fleet.start();
     for (by, active) in [(SiteId::Us, US), (SiteId::Uk, UK)] {

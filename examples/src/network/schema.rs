@@ -17,6 +17,8 @@ pub(super) struct Network {
     /// The customers' domains.
     #[serde(default)]
     pub(super) domains: Vec<Domain>,
+    /// Who looks, and how it is decided.
+    pub(super) failover: Option<crate::failover::config::Failover>,
 }
 
 #[derive(Debug, Deserialize)]

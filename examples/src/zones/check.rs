@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use dns_failover::{Diagnostic, Name};
+use dns_failover::{Diagnostic, KnownHosts, Name, check, locate};
 use mirror_core::write_json_line;
 use serde_json::json;
 
@@ -39,7 +39,10 @@ impl Check {
         let mut findings: Vec<Diagnostic> = Vec::new();
         for file in &self.files {
             let reading = read(file, self.origin.as_ref())?;
+            let mut of_zone = check(&reading.zone, &KnownHosts::new());
+            locate(&mut of_zone, &reading.zone, &reading.places);
             findings.extend(reading.diagnostics);
+            findings.extend(of_zone);
         }
         let bad = findings.iter().any(Diagnostic::is_error);
         let outcome = if bad { Outcome::DoneWithProblems } else { Outcome::Done };

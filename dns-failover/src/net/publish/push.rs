@@ -31,15 +31,7 @@ pub(super) fn push(
             results.push(None);
             continue;
         };
-        let outcome = match (view, &job.goal) {
-            (Err(trouble), _) => Some(Outcome::of(trouble.clone())),
-            (Ok(view), None) => Some(diverged(view)),
-            (Ok(view), Some(goal)) if view.is_at(goal.record, &goal.digest) => {
-                Some(Outcome::AlreadyThere)
-            }
-            (Ok(view), Some(goal)) if is_ahead(view, goal.record) => Some(diverged(view)),
-            (Ok(_), Some(_)) => None,
-        };
+        let outcome = at_once(view, job);
         if let (None, Ok(view), Some(goal)) = (&outcome, view, &job.goal)
             && let Some(zone) = &goal.zone
         {
@@ -110,6 +102,19 @@ pub(super) fn push(
         results[*place] = Some(Progress { pushed: true, outcome: Some(outcome) });
     }
     results
+}
+
+/// What can be said of a zone on a server without doing anything; none where there is something to do.
+pub(super) fn at_once(view: &Result<View, Trouble>, job: &Job) -> Option<Outcome> {
+    match (view, &job.goal) {
+        (Err(trouble), _) => Some(Outcome::of(trouble.clone())),
+        (Ok(view), None) => Some(diverged(view)),
+        (Ok(view), Some(goal)) if view.is_at(goal.record, &goal.digest) => {
+            Some(Outcome::AlreadyThere)
+        }
+        (Ok(view), Some(goal)) if is_ahead(view, goal.record) => Some(diverged(view)),
+        (Ok(_), Some(_)) => None,
+    }
 }
 
 /// An update whose prerequisite did not hold was overtaken: the next round sees by what.

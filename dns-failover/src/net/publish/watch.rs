@@ -104,36 +104,42 @@ pub(super) fn follow(
             notified[place] = true;
         }
     }
-    watch(publisher, &mut session, jobs, behind, &notified, &mut results);
+    drop(session);
+    watch(publisher, index, jobs, behind, &|place| notified[place], &mut results);
     results
 }
 
-/// Looks again and again until all is there or patience ends.
-fn watch(
+/// Looks again and again until all is there or patience ends, each time on a connection of its own:
+/// NSD goes on answering with what it had when a connection was opened.
+pub(super) fn watch(
     publisher: &Publisher<'_>,
-    session: &mut Session<'_>,
+    index: usize,
     jobs: &[Job],
     mut behind: Vec<usize>,
-    notified: &[bool],
+    waits: &dyn Fn(usize) -> bool,
     results: &mut [Option<Progress>],
 ) {
+    let server = &publisher.topology.name_servers()[index];
     let mut waited = Duration::ZERO;
     let mut step = Duration::from_millis(5);
     loop {
         let zones: Vec<(&Job, &[(Name, RecordType)])> =
             behind.iter().map(|&place| (&jobs[place], &[][..])).collect();
-        let outcomes = check(session, &zones);
+        let outcomes = match Session::open(publisher.network, server) {
+            Ok(mut session) => check(&mut session, &zones),
+            Err(trouble) => vec![Outcome::of(trouble); zones.len()],
+        };
         let mut hopeful = false;
-        behind = behind
-            .into_iter()
-            .zip(outcomes)
-            .filter_map(|(place, outcome)| {
-                let done = outcome == Outcome::Applied;
-                hopeful |= notified[place] && !done;
-                results[place] = Some(Progress { pushed: done, outcome: Some(outcome) });
-                (!done).then_some(place)
-            })
-            .collect();
+        let mut still = Vec::with_capacity(behind.len());
+        for (place, outcome) in behind.into_iter().zip(outcomes) {
+            let done = outcome == Outcome::Applied;
+            if !done {
+                hopeful |= waits(place);
+                still.push(place);
+            }
+            results[place] = Some(Progress { pushed: done, outcome: Some(outcome) });
+        }
+        behind = still;
         if behind.is_empty() || !hopeful || waited >= publisher.patience.settle {
             return;
         }
