@@ -38,7 +38,7 @@ const HILL: &str = "hill.example";
 const LAKE: &str = "lake.example";
 /// Services, their domains, and where these have their primary.
 const SERVICES: [(&str, &str, SiteId); 2] =
-    [("hill", HILL, SiteId::Uk), ("lake", LAKE, SiteId::Us)];
+    [("web-uk", HILL, SiteId::Uk), ("web-us", LAKE, SiteId::Us)];
 
 /// How to drill.
 #[derive(Debug, Clone, Default, Args)]

@@ -1,15 +1,7 @@
 //! The one clock that everything in a drill is timed by.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+pub(super) use dns_failover::daemon::now;
 use dns_failover::decision::Timestamp;
-
-/// Now, in milliseconds.
-#[expect(clippy::disallowed_methods, reason = "a program may look at the clock")]
-pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
 
 /// Seconds from one instant to a later one.
 pub(super) fn seconds(from: Timestamp, to: Timestamp) -> f64 {

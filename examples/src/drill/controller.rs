@@ -1,6 +1,6 @@
-//! The controller in the US: takes reports in, decides by `dns-failover`'s one step, writes the journal,
-//! and has the name servers told.
+//! The controller in the US, as `dns-failover` has it, with rules for a drill; and what was heard of it.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,15 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use dns_failover::daemon::{self, Heard, Held, Input, Orders, Pace, Publish, Told, ZonePublish};
 use dns_failover::decision::{
-    Command, Decision, Effect, Epoch, Event, FailBack, Millis, Observer, ObserverId, Policy,
-    PolicyConfig, Publication, Service, State, Thresholds, Timestamp,
+    Cause, Command, Decision, Effect, FailBack, Millis, Note, Observer, ObserverId, Policy,
+    PolicyConfig, Publication, Service, Stay, Thresholds, Timestamp, Verdict,
 };
 use dns_failover::journal::JournalDir;
-use dns_failover::observe::{Body, Exchange, ExchangeKey, Guard, View};
-use dns_failover::{Active, Name, Outcome, SiteId, Topology};
+use dns_failover::observe::{Exchange, ExchangeKey, Guard};
+use dns_failover::{SiteId, Topology};
 
-use super::names::{SERVERS, failover_plan, publisher};
+use super::names::{NETWORK, PATIENCE};
 use super::{SERVICES, Trouble, clock};
 
 /// The observers: where each stands, and what it fails together with.
@@ -29,24 +30,22 @@ pub(super) const OBSERVERS: [(&str, &str, Option<SiteId>); 3] = [
 /// A controller at work, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Controller {
-    shared: Arc<Shared>,
+    known: Arc<Mutex<Known>>,
+    ending: Arc<AtomicBool>,
     address: SocketAddr,
     journal: PathBuf,
     policy: Policy,
     threads: Vec<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    known: Mutex<Known>,
-    orders: Mutex<Vec<Command>>,
-    ending: AtomicBool,
-}
-
-#[derive(Debug)]
+/// What was heard of it.
+#[derive(Debug, Default)]
 struct Known {
-    state: State,
     decisions: Vec<Decision>,
+    verdicts: BTreeMap<(String, String), Verdict>,
+    stays: BTreeMap<String, Stay>,
+    /// Whether all name servers have the latest decision.
+    everywhere: bool,
     trouble: Option<String>,
 }
 
@@ -54,11 +53,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Rules for a drill: those of production with a clock that runs ten times as fast.
+/// The usual rules, for observers that look ten times as often as usual.
 fn policy() -> Result<Policy, Trouble> {
     let wrong = |why: &dyn std::fmt::Display| Trouble::new(format!("the rules: {why}"));
     let mut config = PolicyConfig::example();
-    config.thresholds = Thresholds { rise: 5, fall: 3, lapses: 6, ok: 10 };
+    config.thresholds = Thresholds::default();
     config.fresh = Millis::new(2500);
     config.hold = Millis::from_secs(1);
     config.observers.clear();
@@ -84,6 +83,20 @@ fn policy() -> Result<Policy, Trouble> {
     Policy::new(config).map_err(|error| wrong(&error))
 }
 
+/// Tells no name server anything.
+struct Mute;
+
+impl Publish for Mute {
+    fn publish(&mut self, _: &Publication) -> Told {
+        let of = dns_failover::NAME_SERVERS as u8;
+        Told { have: 0, of, held: None, trouble: Some("nobody was told".to_owned()) }
+    }
+
+    fn read(&mut self) -> Option<Held> {
+        None
+    }
+}
+
 impl Controller {
     /// Starts it with a journal in `journal`. With `mute` it decides and tells nobody.
     pub(super) fn start(
@@ -92,31 +105,38 @@ impl Controller {
         secret: &[u8],
         mute: bool,
     ) -> Result<Controller, Trouble> {
-        let policy = policy()?;
         let failed = |why: &dyn std::fmt::Display| Trouble::new(format!("the controller: {why}"));
-        let opened = JournalDir::open(journal, &policy);
-        let (mut dir, _, _) = opened.map_err(|error| failed(&error))?;
-        let now = clock::now();
-        let state = policy.start(now);
-        dir.begin(&state, now).map_err(|error| failed(&error))?;
+        let policy = policy()?;
+        let opened = daemon::Controller::open(policy.clone(), journal, clock::now());
+        let (controller, _) = opened.map_err(|error| failed(&error))?;
         let key = ExchangeKey::new(secret).map_err(|error| failed(&error))?;
-        let known: Vec<ObserverId> = policy.config().observers.iter().map(|of| of.id).collect();
-        let guard = Guard::new(key, known, policy.config().fresh, policy.config().skew);
+        let senders: Vec<ObserverId> = policy.config().observers.iter().map(|of| of.id).collect();
+        let guard = Guard::new(key, senders, policy.config().fresh, policy.config().skew);
+        let pace =
+            Pace { tick: Millis::new(50), retry: Millis::new(500), survey: Millis::from_secs(30) };
+        let controller = controller.guarded(guard).pace(pace);
         let exchange = Exchange::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let exchange = exchange.map_err(|error| failed(&error))?;
         let address = exchange.address().map_err(|error| failed(&error))?;
-        let known = Mutex::new(Known { state, decisions: Vec::new(), trouble: None });
-        let shared =
-            Arc::new(Shared { known, orders: Mutex::default(), ending: AtomicBool::new(false) });
-        let (wish, wishes) = mpsc::channel();
-        let (tell, told) = mpsc::channel();
-        let mut threads = Vec::new();
-        let work = Desk { policy: policy.clone(), dir, guard, exchange, wish, told, mute };
-        let at = shared.clone();
-        threads.push(thread::spawn(move || work.run(&at)));
-        let (topology, at) = (topology.clone(), shared.clone());
-        threads.push(thread::spawn(move || publish(&topology, &wishes, &tell, &at)));
-        Ok(Controller { shared, address, journal: journal.to_owned(), policy, threads })
+        let known = Arc::new(Mutex::new(Known::default()));
+        let ending = Arc::new(AtomicBool::new(false));
+        let (feed, inputs) = mpsc::channel();
+        let end = ending.clone();
+        let listener = thread::spawn(move || listen(&exchange, &feed, &end));
+        let (topology, at) = (topology.clone(), known.clone());
+        let decider = thread::spawn(move || {
+            let mut tell = |_: Timestamp, heard: Heard<'_>| lock(&at).hear(heard);
+            let zones = ZonePublish::new(&topology, &NETWORK, SiteId::Us, PATIENCE);
+            let ended = match mute {
+                true => controller.run(&inputs, Mute, &clock::now, &mut tell, &mut |_| {}),
+                false => controller.run(&inputs, zones, &clock::now, &mut tell, &mut |_| {}),
+            };
+            if let Err(error) = ended {
+                lock(&at).trouble = Some(error.to_string());
+            }
+        });
+        let threads = vec![listener, decider];
+        Ok(Controller { known, ending, address, journal: journal.to_owned(), policy, threads })
     }
 
     /// Where observers send their reports.
@@ -124,27 +144,40 @@ impl Controller {
         self.address
     }
 
-    /// What it makes of it all.
-    pub(super) fn view(&self) -> View {
-        View::of(&self.policy, &lock(&self.shared.known).state)
+    /// Whether every service is seen as up at every site.
+    pub(super) fn all_up(&self) -> bool {
+        let known = lock(&self.known);
+        let up = |verdict: &Verdict| *verdict == Verdict::Up;
+        known.verdicts.len() == SERVICES.len() * 2 && known.verdicts.values().all(up)
     }
 
-    /// What it decided so far.
+    /// Whether all name servers have the latest decision.
+    pub(super) fn is_everywhere(&self) -> bool {
+        lock(&self.known).everywhere
+    }
+
+    /// Why a service stays where it is.
+    pub(super) fn stay(&self, service: &str) -> Option<Stay> {
+        lock(&self.known).stays.get(service).copied()
+    }
+
+    /// What it decided so far, but for what it only took over.
     pub(super) fn decisions(&self) -> Vec<Decision> {
-        lock(&self.shared.known).decisions.clone()
+        lock(&self.known).decisions.clone()
     }
 
     /// Why it cannot go on, if it cannot.
     pub(super) fn check(&self) -> Result<(), Trouble> {
-        match &lock(&self.shared.known).trouble {
+        match &lock(&self.known).trouble {
             Some(why) => Err(Trouble::new(format!("the controller: {why}"))),
             None => Ok(()),
         }
     }
 
     /// A person's order.
-    pub(super) fn order(&self, command: Command) {
-        lock(&self.shared.orders).push(command);
+    pub(super) fn order(&self, command: &Command) -> Result<(), Trouble> {
+        let given = Orders::of(&self.journal).give(command, clock::now());
+        given.map(drop).map_err(|error| Trouble::new(error.to_string()))
     }
 
     /// Stops it, and makes every decision of its journal again: the effects must be the same. Gives
@@ -160,7 +193,7 @@ impl Controller {
     }
 
     fn stop(&mut self) {
-        self.shared.ending.store(true, Ordering::SeqCst);
+        self.ending.store(true, Ordering::SeqCst);
         for thread in self.threads.drain(..) {
             // A panic was told when it happened.
             let _ = thread.join();
@@ -174,118 +207,36 @@ impl Drop for Controller {
     }
 }
 
-/// What the deciding thread has in hand.
-struct Desk {
-    policy: Policy,
-    dir: JournalDir,
-    guard: Guard,
-    exchange: Exchange,
-    wish: mpsc::Sender<Publication>,
-    told: mpsc::Receiver<(Epoch, u8)>,
-    mute: bool,
-}
-
-impl Desk {
-    fn run(mut self, shared: &Shared) {
-        while !shared.ending.load(Ordering::SeqCst) {
-            let mut events = Vec::new();
-            match self.exchange.receive(Duration::from_millis(50)) {
-                Ok(Some(datagram)) => {
-                    if let Ok(message) = self.guard.open(&datagram, clock::now())
-                        && let Body::Report(report) = message.body
-                    {
-                        events.push(Event::Observed(report));
-                    }
-                }
-                Ok(None) => events.push(Event::Tick),
-                Err(error) => lock(&shared.known).trouble = Some(error.to_string()),
-            }
-            events.extend(lock(&shared.orders).drain(..).map(Event::Commanded));
-            let of = SERVERS as u8;
-            events.extend(self.told.try_iter().map(|(epoch, have)| Event::Published {
-                epoch,
-                have,
-                of,
-            }));
-            for event in events {
-                self.step(&event, shared);
-            }
-        }
-    }
-
-    fn step(&mut self, event: &Event, shared: &Shared) {
-        let now = clock::now();
-        let mut known = lock(&shared.known);
-        let (state, effects) = self.policy.step(known.state.clone(), event, now);
-        if let Err(error) = self.dir.append(event, &effects, &state, now) {
-            // What is not on the disk is not acted on.
-            known.trouble = Some(error.to_string());
+/// Hands datagrams on until it is told to end; the controller ends with it.
+fn listen(exchange: &Exchange, feed: &mpsc::Sender<Input>, ending: &AtomicBool) {
+    while !ending.load(Ordering::SeqCst) {
+        if let Ok(Some(datagram)) = exchange.receive(Duration::from_millis(50))
+            && feed.send(Input::Datagram(datagram)).is_err()
+        {
             return;
         }
-        known.state = state;
-        for effect in effects {
-            match effect {
-                Effect::Decided(decision) => known.decisions.push(decision),
-                Effect::Publish(publication) if !self.mute => {
-                    // Without the publishing thread the drill is about to end.
-                    let _ = self.wish.send(publication);
-                }
-                _ => {}
-            }
-        }
     }
 }
 
-/// Brings what was decided to the name servers; those that cannot be reached, again and again.
-fn publish(
-    topology: &Topology,
-    wishes: &mpsc::Receiver<Publication>,
-    tell: &mpsc::Sender<(Epoch, u8)>,
-    shared: &Shared,
-) {
-    let mut open: Option<Publication> = None;
-    let mut wait = Duration::from_millis(50);
-    while !shared.ending.load(Ordering::SeqCst) {
-        match wishes.recv_timeout(wait) {
-            Ok(publication) => open = Some(wishes.try_iter().last().unwrap_or(publication)),
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
-            Err(mpsc::RecvTimeoutError::Disconnected) => return,
-        }
-        wait = Duration::from_millis(50);
-        let Some(publication) = &open else { continue };
-        let have = match bring(topology, publication) {
-            Ok(have) => have,
-            Err(trouble) => {
-                lock(&shared.known).trouble = Some(trouble.to_string());
-                return;
-            }
-        };
-        // Who decides may be ending.
-        let _ = tell.send((publication.epoch, have));
-        if usize::from(have) == SERVERS {
-            open = None;
-        } else {
-            wait = Duration::from_millis(500);
-        }
-    }
+/// Whether a decision moves a service, and is not another's that was taken over.
+pub(super) fn is_move(decision: &Decision) -> bool {
+    decision.cause != Cause::Adopted && decision.from != decision.to
 }
 
-/// How many servers have all of it then.
-fn bring(topology: &Topology, publication: &Publication) -> Result<u8, Trouble> {
-    let mut moves: Vec<(Name, Active)> = Vec::new();
-    for (service, answer) in &publication.answers {
-        let domain = SERVICES.iter().find(|(id, ..)| *id == service.as_str());
-        let Some((_, domain, _)) = domain else { continue };
-        let name = domain.parse().map_err(|error| Trouble::new(format!("{domain}: {error}")))?;
-        let active = Active::named(&answer.to_string()).unwrap_or(Active::Both);
-        moves.push((name, active));
+impl Known {
+    fn hear(&mut self, heard: Heard<'_>) {
+        let Heard::Effect(effect) = heard else { return };
+        match effect {
+            Effect::Decided(decision) if is_move(decision) => self.decisions.push(decision.clone()),
+            Effect::Publish(_) => self.everywhere = false,
+            Effect::Noted(Note::Everywhere { .. }) => self.everywhere = true,
+            Effect::Noted(Note::Place { service, site, verdict, .. }) => {
+                self.verdicts.insert((service.to_string(), site.to_string()), *verdict);
+            }
+            Effect::Noted(Note::Stays { service, stay }) => {
+                self.stays.insert(service.to_string(), *stay);
+            }
+            _ => {}
+        }
     }
-    let report = publisher(topology, SiteId::Us).publish(&failover_plan(topology, &moves)?);
-    let has = |server: &Name| {
-        report.zones.values().all(|zone| {
-            matches!(zone.servers.get(server), Some(Outcome::Applied | Outcome::AlreadyThere))
-        })
-    };
-    let have = topology.name_servers().iter().filter(|server| has(&server.name)).count();
-    Ok(u8::try_from(have).unwrap_or(u8::MAX))
 }

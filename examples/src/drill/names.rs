@@ -9,8 +9,8 @@ use dns_failover::hickory_proto::op::{Message, MessageType, OpCode, Query, Respo
 use dns_failover::hickory_proto::rr::{self, RData};
 use dns_failover::testing::{Behaviour, Loopback, MemoryNetwork, MemoryServer, draft};
 use dns_failover::{
-    Active, Domain, Name, Network, Patience, Plan, PlanGuards, Publisher, RRset, Rdata, Record,
-    SiteId, Tcp, Topology, Ttl,
+    Domain, Name, Patience, Plan, PlanGuards, Publisher, RRset, Rdata, Record, SiteId, Tcp,
+    Topology, Ttl,
 };
 
 use super::{HILL, LAKE, Trouble, ground};
@@ -18,8 +18,14 @@ use super::{HILL, LAKE, Trouble, ground};
 /// How many servers there are.
 pub(super) const SERVERS: usize = dns_failover::NAME_SERVERS;
 
-/// A server that is gone does not say so; so long everybody waits for it.
-const WAIT: Duration = Duration::from_millis(300);
+/// How long anybody but a publisher waits for an answer.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// A server that is gone does not say so; so long publishers wait for it, each time.
+pub(super) const NETWORK: Tcp = Tcp { timeout: Duration::from_millis(150) };
+/// The controller tries again by itself.
+pub(super) const PATIENCE: Patience =
+    Patience { rounds: 1, settle: Duration::from_secs(2), pause: Duration::from_millis(100) };
 
 /// The six servers at work, and what they are to serve.
 #[derive(Debug)]
@@ -47,7 +53,8 @@ impl Names {
 
     /// Brings to all six what is new.
     pub(super) fn publish_all(&self) -> Result<(), Trouble> {
-        let publisher = publisher(&self.topology, SiteId::Us);
+        let patience = Patience { rounds: 5, ..PATIENCE };
+        let publisher = Publisher::new(&self.topology, &NETWORK, SiteId::Us, patience);
         let zones = self.topology.domains().keys().cloned();
         let plan = Plan::everything(&self.topology, &publisher.current(zones), &|_| None);
         let plan = plan.approve(&PlanGuards::default());
@@ -66,6 +73,14 @@ impl Names {
     /// Where it is reached.
     pub(super) fn address(&self, server: usize) -> SocketAddr {
         self.topology.name_servers()[server].reach
+    }
+
+    /// Where one is reached that stands at no site.
+    pub(super) fn elsewhere(&self) -> SocketAddr {
+        let at_a_site =
+            |server| SiteId::ALL.iter().any(|site| self.at(*site).any(|at| at == server));
+        let server = (0..SERVERS).rev().find(|server| !at_a_site(*server));
+        self.address(server.unwrap_or_default())
     }
 
     /// Those that stand at a site.
@@ -167,25 +182,6 @@ impl Names {
         let address = addresses(&said).into_iter().next()?;
         SiteId::ALL.into_iter().find(|site| self.web(*site) == address)
     }
-}
-
-/// A publisher that does not wait long for the dead.
-pub(super) fn publisher(topology: &Topology, controller: SiteId) -> Publisher<'_> {
-    const NETWORK: &Tcp = &Tcp { timeout: WAIT };
-    let patience =
-        Patience { rounds: 1, settle: Duration::from_secs(2), pause: Duration::from_millis(100) };
-    let network: &'static dyn Network = NETWORK;
-    Publisher::new(topology, network, controller, patience)
-}
-
-/// Moves of domains, as a plan that nothing stands against.
-pub(super) fn failover_plan(
-    topology: &Topology,
-    moves: &[(Name, Active)],
-) -> Result<dns_failover::ApprovedPlan, Trouble> {
-    let moves = moves.iter().map(|(name, to)| (name, None, *to));
-    let plan = Plan::failover(topology, moves).approve(&PlanGuards::default());
-    plan.map_err(|why| Trouble::new(why.to_string()))
 }
 
 fn topology(reach: [SocketAddr; SERVERS], whole: bool) -> Result<Topology, Trouble> {

@@ -4,14 +4,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dns_failover::decision::{Millis, ObserverId, Report, Seen, ServiceId, SiteId, Timestamp};
+use dns_failover::daemon::{Place, Watch};
+use dns_failover::decision::Millis;
 use dns_failover::observe::{Body, Exchange, ExchangeKey, Message};
 use dns_failover::probe::{Check, Probe};
 
 use super::{Trouble, clock, ground, web};
 
 /// How often it looks.
-pub(super) const INTERVAL: Duration = Duration::from_millis(200);
+const INTERVAL: Duration = Duration::from_millis(200);
 /// So long it waits for an answer.
 const TIMEOUT: Millis = Millis::from_secs(1);
 
@@ -24,14 +25,10 @@ pub struct Observe {
     controller: SocketAddr,
     /// The file with the key that it shares with the controller.
     key: PathBuf,
+    /// A place that depends on neither site: when it does not answer, the observer is blind.
+    control: SocketAddr,
     /// What to look at: SERVICE=HOST@SITE=ADDRESS.
     targets: Vec<String>,
-}
-
-struct Target {
-    service: ServiceId,
-    site: SiteId,
-    probe: Probe,
 }
 
 /// How a target is written on the command line.
@@ -39,13 +36,13 @@ pub(super) fn target(service: &str, host: &str, site: &str, at: SocketAddr) -> S
     format!("{service}={host}@{site}={at}")
 }
 
-fn parse(text: &str) -> Option<Target> {
+fn parse(text: &str) -> Option<Place> {
     let (what, place) = text.split_once('@')?;
     let (service, host) = what.split_once('=')?;
     let (site, address) = place.split_once('=')?;
     let check = Check::http(host, web::HEALTH, 200, Some("here")).ok()?;
     let probe = Probe { address: address.parse().ok()?, check, timeout: TIMEOUT };
-    Some(Target { service: service.parse().ok()?, site: site.parse().ok()?, probe })
+    Some(Place { site: site.parse().ok()?, services: vec![service.parse().ok()?], probe })
 }
 
 impl Observe {
@@ -57,21 +54,23 @@ impl Observe {
         let wrong = |why: String| Trouble::new(format!("observer {}: {why}", self.name));
         let secret = std::fs::read(&self.key).map_err(|error| wrong(error.to_string()))?;
         let key = ExchangeKey::new(&secret).map_err(|error| wrong(error.to_string()))?;
-        let me: ObserverId = self.name.parse().map_err(|error| wrong(format!("{error}")))?;
         let exchange = Exchange::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let exchange = exchange.map_err(|error| wrong(error.to_string()))?;
-        let mut targets = Vec::new();
+        let mut places = Vec::new();
         for text in &self.targets {
-            targets.push(parse(text).ok_or_else(|| wrong(format!("{text:?} is no target")))?);
+            places.push(parse(text).ok_or_else(|| wrong(format!("{text:?} is no target")))?);
         }
+        let observer = self.name.parse().map_err(|error| wrong(format!("{error}")))?;
+        let control = Probe { address: self.control, check: Check::Tcp, timeout: TIMEOUT };
+        let watch = Watch { observer, places, controls: vec![control] };
         ground::say_ready();
         let mut sequence = 0;
         loop {
             let begun = clock::now();
-            let report = look(me, &targets);
+            let (report, _) = watch.round(begun, &mut || 0);
             let sent = clock::now();
             sequence = sent.as_millis().unsigned_abs().max(sequence + 1);
-            let message = Message { sender: me, sequence, sent, body: Body::Report(report) };
+            let message = Message { sender: observer, sequence, sent, body: Body::Report(report) };
             // A report that cannot be sent is a report that is missing, and counts as such.
             if let Ok(datagram) = key.seal(&message) {
                 let _ = exchange.send(&datagram, self.controller);
@@ -79,21 +78,4 @@ impl Observe {
             std::thread::sleep(INTERVAL.saturating_sub(clock::now().since(begun).to_std()));
         }
     }
-}
-
-/// Looks everywhere at once, so that one silent place does not keep the others waiting.
-fn look(me: ObserverId, targets: &[Target]) -> Report {
-    let results = std::thread::scope(|scope| {
-        let look = |target: &'_ Target| target.probe.run(0).is_ok();
-        let threads: Vec<_> =
-            targets.iter().map(|target| (target, scope.spawn(move || look(target)))).collect();
-        let ended = threads.into_iter().map(|(target, thread)| Seen {
-            service: target.service,
-            site: target.site,
-            up: thread.join().unwrap_or(false),
-        });
-        ended.collect()
-    });
-    let at: Timestamp = clock::now();
-    Report { observer: me, at, controls: None, results }
 }

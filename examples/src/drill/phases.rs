@@ -8,10 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use dns_failover::SiteId::{self, Uk, Us};
-use dns_failover::decision::{Cause, Command, Effect, Note, Stay, Timestamp, Verdict};
+use dns_failover::decision::{Cause, Command, Effect, Note, Stay, Timestamp};
 use mirror_core::{Extraneous, Filter, Policy, Report as MirrorReport, Transport};
 
-use super::controller::{Controller, OBSERVERS};
+use super::controller::{Controller, OBSERVERS, is_move};
 use super::ground::Ground;
 use super::host::Host;
 use super::keys::{self, Access};
@@ -281,8 +281,7 @@ impl Drill<'_> {
     }
 
     fn all_up(&self) -> bool {
-        let Some(controller) = &self.controller else { return false };
-        controller.view().places.iter().all(|place| place.verdict == Verdict::Up)
+        self.controller.as_ref().is_some_and(Controller::all_up)
     }
 
     /// The observer that stands in a site, or outside.
@@ -294,6 +293,9 @@ impl Drill<'_> {
         let mut arguments = vec!["host-observer".into(), name.into()];
         arguments.push(controller.address().to_string().into());
         arguments.push(self.ground.path("exchange-key").into());
+        // A name server in a third place, where no site stands.
+        let elsewhere = self.names.elsewhere();
+        arguments.push(elsewhere.to_string().into());
         for (service, domain, _) in SERVICES {
             for host in [&self.uk, &self.us] {
                 let target = observer::target(service, domain, host.site.as_str(), host.web);
@@ -561,9 +563,8 @@ impl Drill<'_> {
         self.compare(false)?;
         self.wait("the controller does not see that the UK is back", |drill| {
             let Some(controller) = &drill.controller else { return Ok(false) };
-            let view = controller.view();
-            let hill = view.services.iter().find(|of| of.service.as_str() == SERVICES[0].0);
-            Ok(view.published && hill.is_some_and(|hill| hill.stay == Stay::FailBackIsManual))
+            let stays = controller.stay(SERVICES[0].0) == Some(Stay::FailBackIsManual);
+            Ok(stays && controller.is_everywhere())
         })?;
         let bad = |error| Trouble::new(format!("{error}"));
         let order = Command::Move {
@@ -573,7 +574,7 @@ impl Drill<'_> {
             why: "the UK is level again".to_owned(),
         };
         if let Some(controller) = &self.controller {
-            controller.order(order);
+            controller.order(&order)?;
         }
         self.wait("visitors are not all served by the UK", |drill| {
             let visitors = drill.visitors.as_ref();
@@ -584,7 +585,7 @@ impl Drill<'_> {
         })?;
         self.mark("all six name servers send visitors to the UK again");
         self.wait("the journal does not say that all name servers know", |drill| {
-            Ok(drill.controller.as_ref().is_some_and(|all| all.view().published))
+            Ok(drill.controller.as_ref().is_some_and(Controller::is_everywhere))
         })?;
         let back = format!("{UPLOADS}/back.txt");
         self.put(&back, "written in the UK again\n")?;
@@ -663,7 +664,7 @@ impl Drill<'_> {
         let mut told = Vec::new();
         for (at, effect) in history {
             match effect {
-                Effect::Decided(decision) => {
+                Effect::Decided(decision) if is_move(&decision) => {
                     self.marks.push((at, format!("journal: {decision}")));
                     told.push(decision);
                 }
@@ -700,9 +701,11 @@ fn www(domain: &str) -> PathBuf {
     Path::new("www").join(domain)
 }
 
+/// A secret in letters and digits, as files of keys hold them.
 fn fresh_key() -> Result<Vec<u8>, Trouble> {
-    let mut key = vec![0; 32];
-    getrandom::fill(&mut key)
-        .map_err(|error| Trouble::new(format!("the kernel gives no random bytes: {error}")))?;
-    Ok(key)
+    let mut text = String::new();
+    for _ in 0..4 {
+        text.push_str(&format!("{:016x}", ground::random()?));
+    }
+    Ok(text.into_bytes())
 }
