@@ -72,9 +72,13 @@ fn janitor(folder: &Path) -> io::Result<Child> {
 pub(super) fn keep_house(folder: &Path) {
     // Ends, with or without an error, when nobody holds the other end any more.
     let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-    // The other processes end at the same time, and one may just be making a folder.
     for _ in 0..5 {
+        if !folder.exists() {
+            // The drill has cleaned up itself.
+            return;
+        }
         remove(folder);
+        // The other processes end at the same time, and one may just be making a folder.
         thread::sleep(Duration::from_millis(100));
     }
 }

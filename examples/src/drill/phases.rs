@@ -371,8 +371,13 @@ impl Drill<'_> {
             for difference in sites::compare(trees[0], trees[1])? {
                 let path = sites::path_of(&difference);
                 if domain == LAKE || !known.contains(&path) {
+                    // The root's own time follows from what is missing in it.
+                    if first.is_none()
+                        || different.iter().all(|(_, path)| path.as_os_str().is_empty())
+                    {
+                        first = Some(format!("{domain}: {difference}"));
+                    }
                     different.insert((domain, path));
-                    first.get_or_insert(format!("{domain}: {difference}"));
                 }
             }
         }
