@@ -51,6 +51,7 @@ pub mod observe;
 pub mod probe;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod status;
 
 pub use check::{KnownHosts, Referral, check, check_states, locate};
 pub use diagnostic::{Diagnostic, Place, Rule, Severity, all_rules};
