@@ -11,6 +11,7 @@ mod host;
 mod keys;
 mod names;
 mod observer;
+mod pages;
 mod parts;
 mod phases;
 mod post;
@@ -46,7 +47,7 @@ pub struct Options {
     /// Drill with a copy of this site, which itself is only read [default: one that is made up].
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
-    /// Leave journal, time line and figures in this folder.
+    /// Leave journal, time line, figures and both status pages in this folder.
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
     /// Not a fire: the UK is away, and comes back with its disk.

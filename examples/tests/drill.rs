@@ -103,6 +103,10 @@ fn a_site_of_ones_own_is_drilled_with_and_only_read() {
     for file in ["report.txt", "report.json", "journal/journal", "journal/history"] {
         assert!(report.path().join(file).is_file(), "{file}");
     }
+    for site in ["uk", "us"] {
+        let page = fs::read_to_string(report.path().join(format!("status-{site}/index.html")));
+        assert!(page.unwrap().contains("www.hill.example"), "{site}");
+    }
 }
 
 #[test]

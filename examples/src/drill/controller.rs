@@ -18,6 +18,7 @@ use dns_failover::observe::{Exchange, ExchangeKey, Guard};
 use dns_failover::{SiteId, Topology};
 
 use super::names::{NETWORK, PATIENCE};
+use super::pages::{self, Past};
 use super::{SERVICES, Trouble, clock};
 
 /// The observers: where each stands, and what it fails together with.
@@ -54,9 +55,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The usual rules, for observers that look ten times as often as usual.
-fn policy() -> Result<Policy, Trouble> {
+fn policy(controller: SiteId) -> Result<Policy, Trouble> {
     let wrong = |why: &dyn std::fmt::Display| Trouble::new(format!("the rules: {why}"));
     let mut config = PolicyConfig::example();
+    config.controller = controller.as_str().parse().map_err(|error| wrong(&error))?;
     config.thresholds = Thresholds::default();
     config.fresh = Millis::new(2500);
     config.hold = Millis::from_secs(1);
@@ -106,7 +108,7 @@ impl Controller {
         mute: bool,
     ) -> Result<Controller, Trouble> {
         let failed = |why: &dyn std::fmt::Display| Trouble::new(format!("the controller: {why}"));
-        let policy = policy()?;
+        let policy = policy(SiteId::Us)?;
         let opened = daemon::Controller::open(policy.clone(), journal, clock::now());
         let (controller, _) = opened.map_err(|error| failed(&error))?;
         let key = ExchangeKey::new(secret).map_err(|error| failed(&error))?;
@@ -181,15 +183,25 @@ impl Controller {
     }
 
     /// Stops it, and makes every decision of its journal again: the effects must be the same. Gives
-    /// them with their times.
-    pub(super) fn finish(mut self) -> Result<Vec<(Timestamp, Effect)>, Trouble> {
+    /// them with their times, and writes the status pages to a folder if there is one.
+    pub(super) fn finish(
+        mut self,
+        pages: Option<&Path>,
+    ) -> Result<Vec<(Timestamp, Effect)>, Trouble> {
         self.stop();
         let failed = |error| Trouble::new(format!("the journal: {error}"));
-        let (_, _, notes) = JournalDir::open(&self.journal, &self.policy).map_err(failed)?;
+        let (_, state, notes) = JournalDir::open(&self.journal, &self.policy).map_err(failed)?;
         if let Some(note) = notes.first() {
             return Err(Trouble::new(format!("the journal: {note}")));
         }
-        JournalDir::history(&self.journal).map(|history| history.entries).map_err(failed)
+        let history = JournalDir::history(&self.journal).map_err(failed)?.entries;
+        if let (Some(folder), Some(state)) = (pages, &state) {
+            let uk = policy(SiteId::Uk)?;
+            let policies = [&self.policy, &uk];
+            let past = Past { policies, state, history: &history, now: clock::now() };
+            pages::write(&past, folder)?;
+        }
+        Ok(history)
     }
 
     fn stop(&mut self) {

@@ -665,7 +665,7 @@ impl Drill<'_> {
     fn check_journal(&mut self) -> Result<(), Trouble> {
         let Some(controller) = self.controller.take() else { return Ok(()) };
         let decided = controller.decisions();
-        let history = controller.finish()?;
+        let history = controller.finish(self.options.report.as_deref())?;
         let mut told = Vec::new();
         for (at, effect) in history {
             match effect {
