@@ -364,7 +364,7 @@ impl Drill<'_> {
             known.extend(self.unmirrored.iter().map(PathBuf::from));
         }
         let mut first = None;
-        let mut different = BTreeSet::new();
+        let mut different: BTreeSet<(&str, PathBuf)> = BTreeSet::new();
         for (domain, primary) in [(HILL, Uk), (LAKE, Us)] {
             let [uk, us] = [self.uk.tree(domain), self.us.tree(domain)];
             let trees = if primary == Uk { [&uk, &us] } else { [&us, &uk] };
