@@ -12,6 +12,8 @@ mod inputs;
 pub mod keys;
 mod noop;
 mod update;
+pub mod zone_files;
+pub mod zones;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -56,13 +58,28 @@ pub enum Scenario {
     KeysEd25519,
     /// A large authorized_keys file read and changed.
     AuthorizedKeys,
+    /// A large zone file read.
+    ZoneParse,
+    /// A large zone printed.
+    ZonePrint,
+    /// One domain changes sites on six name servers.
+    ZonesOne,
+    /// A thousand domains do.
+    ZonesThousand,
+    /// What six name servers read of a thousand domains.
+    ZonesRender,
 }
 
 impl Scenario {
     /// All of them; those that free many inodes come last.
     pub const ALL: [Self; 16] = [
+        Self::ZonesOne,
+        Self::ZonesThousand,
+        Self::ZonesRender,
         Self::KeysEd25519,
         Self::AuthorizedKeys,
+        Self::ZoneParse,
+        Self::ZonePrint,
         Self::NoopKernel,
         Self::NoopSmall,
         Self::CopyKernel,
@@ -99,6 +116,11 @@ impl Scenario {
             Self::WanNoop => "wan-noop",
             Self::KeysEd25519 => "keys-ed25519",
             Self::AuthorizedKeys => "authorized-keys",
+            Self::ZoneParse => "zone-parse",
+            Self::ZonePrint => "zone-print",
+            Self::ZonesOne => "zones-one",
+            Self::ZonesThousand => "zones-thousand",
+            Self::ZonesRender => "zones-render",
         }
     }
 
@@ -122,6 +144,11 @@ impl Scenario {
             Self::WanNoop => "No-op with state over SSH at 100 ms and 200 Mbit/s, kernel tree",
             Self::KeysEd25519 => "Ed25519 keys",
             Self::AuthorizedKeys => "A large authorized_keys file",
+            Self::ZoneParse => "A large zone file read",
+            Self::ZonePrint => "A large zone printed",
+            Self::ZonesOne => "A change of site, one domain",
+            Self::ZonesThousand => "A change of site, a thousand domains",
+            Self::ZonesRender => "Zones and configurations for six name servers",
         }
     }
 
@@ -153,6 +180,11 @@ impl Scenario {
             Self::WanNoop => far::noop(bench),
             Self::KeysEd25519 => keys::generate(bench),
             Self::AuthorizedKeys => keys::merge(bench),
+            Self::ZoneParse => zone_files::parse(bench),
+            Self::ZonePrint => zone_files::print(bench),
+            Self::ZonesOne => zones::one(bench),
+            Self::ZonesThousand => zones::thousand(bench),
+            Self::ZonesRender => zones::rendering(bench),
         }
     }
 }

@@ -17,14 +17,17 @@
 //! | [`insert_front`] | bytes put before it, so that everything moves |
 //! | [`append`] | a log that grew |
 //! | [`database_writes`] | 100-byte rows written all over it |
+//! | [`zone_text`] | a zone file of a great many hosts |
 
 mod file;
 mod rng;
 mod text;
 mod tree;
+mod zone;
 
 pub use file::{append, database_writes, edit, insert_front, large_file};
 pub use rng::Rng;
 pub use tree::{
     Made, Update, empty_files, kernel_like, release_update, rename_directory, small_files,
 };
+pub use zone::zone_text;

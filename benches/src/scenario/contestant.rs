@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Bench, keys::KeyWork};
+use super::{Bench, keys::KeyWork, zone_files::ZoneFileWork, zones::ZoneWork};
 use crate::{
     Error, digest,
     measure::{self, Usage},
@@ -23,6 +23,10 @@ pub enum Work {
     Far(Tool),
     /// Something about keys, which runs itself.
     Keys(KeyWork),
+    /// Something about zones and name servers, which runs itself.
+    Zones(ZoneWork),
+    /// Something about zone files, which runs itself.
+    ZoneFiles(ZoneFileWork),
 }
 
 impl Work {
@@ -30,6 +34,7 @@ impl Work {
     pub(crate) fn ours(&self) -> &'static str {
         match self {
             Self::Keys(_) => "keygen-helper",
+            Self::Zones(_) | Self::ZoneFiles(_) => "dns-failover",
             _ => "mirror",
         }
     }
@@ -41,6 +46,8 @@ impl fmt::Display for Work {
             Self::BareWalk => f.write_str("bare stat walk, a thread per side"),
             Self::Tool(tool) | Self::Far(tool) => tool.fmt(f),
             Self::Keys(work) => work.fmt(f),
+            Self::Zones(work) => work.fmt(f),
+            Self::ZoneFiles(work) => work.fmt(f),
         }
     }
 }
@@ -88,7 +95,9 @@ impl Contestant {
                 let mut command = peers.command(tool, source, target, state);
                 measure::run(&self.work.to_string(), &mut command)
             }
-            Work::Far(_) | Work::Keys(_) => Err(self.wrong("it does not run here by itself")),
+            Work::Far(_) | Work::Keys(_) | Work::Zones(_) | Work::ZoneFiles(_) => {
+                Err(self.wrong("it does not run here by itself"))
+            }
         }
     }
 

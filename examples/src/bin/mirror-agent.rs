@@ -4,14 +4,12 @@
 //! As `command="mirror-agent --root /srv/www",restrict` in authorized_keys it is all that a key
 //! can do.
 
-use std::fs::File;
-use std::io;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use mirror_core::{AgentConfig, Transport, serve};
+use examples::agent::serve_standard_streams;
+use mirror_core::AgentConfig;
 
 /// Serves the tree in DIR to a `mirror` that speaks to standard input and output.
 ///
@@ -45,17 +43,7 @@ fn main() -> ExitCode {
             Fidelity::Hosted => mirror_core::Fidelity::Hosted,
         },
     );
-    // Without the buffers that standard input and output have.
-    let unbuffered = |stream: io::Result<std::os::fd::OwnedFd>| stream.map(File::from);
-    let streams = unbuffered(io::stdin().as_fd().try_clone_to_owned())
-        .and_then(|input| Ok((input, unbuffered(io::stdout().as_fd().try_clone_to_owned())?)));
-    let served = match streams {
-        Ok((input, output)) => {
-            serve(Transport::new(input, output, ()), &config).map_err(|error| error.to_string())
-        }
-        Err(error) => Err(format!("cannot use standard input and output: {error}")),
-    };
-    match served {
+    match serve_standard_streams(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mirror-agent: {error}");

@@ -1,0 +1,7 @@
+//! Deciding, without clock, randomness, disk or network.
+
+pub(crate) mod dsn;
+pub(crate) mod leg;
+pub(crate) mod retry;
+pub(crate) mod route;
+pub(crate) mod scheduler;

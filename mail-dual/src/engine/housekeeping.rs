@@ -1,0 +1,202 @@
+//! What is due from time to time.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Event, Shared, lock};
+use crate::accept::Port;
+use crate::core::dsn::{Dsn, Failure};
+use crate::core::leg::{Share, State, Transition};
+use crate::id::SpoolId;
+use crate::message::RawMessage;
+use crate::received::Received;
+use crate::spool::{Head, ReportsOn, SpoolError, Stored};
+
+/// How long outcomes may stay where only a power cut can lose them.
+const SYNC: Duration = Duration::from_secs(1);
+
+/// How often the rest is looked at, in rounds of that.
+const ROUNDS: u32 = 30;
+
+pub(super) fn run(shared: &Shared) {
+    let mut round = 0u32;
+    loop {
+        {
+            let held = lock(&shared.housekeeping.0);
+            if shared.is_stopping() {
+                return;
+            }
+            let _ = shared
+                .housekeeping
+                .1
+                .wait_timeout(held, SYNC)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        if shared.is_stopping() {
+            return;
+        }
+        if shared.unsynced.swap(false, Ordering::AcqRel)
+            && let Err(error) = shared.spool.sync()
+        {
+            shared.unsynced.store(true, Ordering::Release);
+            shared.tell(&Event::SpoolTrouble { error });
+        }
+        round = round.wrapping_add(1);
+        if round.is_multiple_of(5) {
+            shared.look_at_room();
+        }
+        if round.is_multiple_of(ROUNDS) {
+            shared.give_up();
+            if let Err(error) = shared.compact() {
+                shared.tell(&Event::SpoolTrouble { error });
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Looks how much room the disk has.
+    pub(super) fn look_at_room(&self) {
+        let Some(free) = self.spool.free() else { return };
+        // Some distance, so that it does not change with every message.
+        let was_full = self.full.load(Ordering::Relaxed);
+        let enough = if was_full { self.settings.reserve / 8 * 9 } else { self.settings.reserve };
+        let full = free < enough;
+        if self.full.swap(full, Ordering::Relaxed) != full {
+            self.tell(&Event::Room { full, free });
+        }
+    }
+
+    /// Gives up on what was tried for long enough, and reports what could not be reported yet.
+    pub(super) fn give_up(&self) {
+        let now = self.now();
+        let (transitions, open) = {
+            let mut queue = lock(&self.queue);
+            let transitions = queue.expire(now);
+            self.record_if_any(&transitions);
+            let open: Vec<SpoolId> = queue
+                .list(None)
+                .filter(|(_, _, progress)| progress.is_final() || !progress.missed().is_empty())
+                .map(|(id, ..)| id)
+                .collect();
+            (transitions, open)
+        };
+        for transition in transitions {
+            if let Transition::Outcome { id, leg, recipient, .. } = transition {
+                self.tell(&Event::Expired { id, leg, recipient });
+            }
+        }
+        for id in open {
+            self.settle(id);
+        }
+    }
+
+    fn record_if_any(&self, transitions: &[Transition]) {
+        if !transitions.is_empty() {
+            self.record(transitions);
+        }
+    }
+
+    /// Frees what nobody needs any more.
+    pub(super) fn compact(&self) -> Result<(), SpoolError> {
+        let now = self.now();
+        let age = u64::try_from(self.settings.keep_done.as_millis()).unwrap_or(u64::MAX);
+        let keep_since = crate::time::Timestamp::from_millis(now.as_millis().saturating_sub(age));
+        let restate = |id: SpoolId| {
+            let queue = lock(&self.queue);
+            let Some(progress) = queue.progress(id) else { return Ok(()) };
+            self.spool.record(&progress.snapshot(id, now))
+        };
+        self.spool.compact(keep_since, &restate)?;
+        // A name of the peer's is remembered as long as its message can be.
+        let oldest = SpoolId::new(keep_since, 0);
+        let mut seen = lock(&self.seen);
+        *seen = seen.split_off(&(oldest, 0, 0));
+        Ok(())
+    }
+
+    /// Tells a sender that recipients were not reached, in one write with the fact that it was.
+    pub(super) fn report(&self, id: SpoolId, recipients: &[u32]) {
+        let stored = match self.load(id) {
+            Ok(stored) => stored,
+            Err(error) => {
+                self.tell(&Event::NotReported { id, why: error.to_string() });
+                return self.mark_reported(id, recipients);
+            }
+        };
+        let failures = self.failures(id, recipients);
+        let (now, by) = (self.now(), SpoolId::new(self.now(), self.clock.random()));
+        let dsn = Dsn {
+            head: &stored.head,
+            message: &stored.message,
+            failures: &failures,
+            hostname: &self.settings.hostname,
+            id: by,
+            now,
+        };
+        let Some((envelope, message)) = dsn.build() else {
+            let why = "the message has no sender, or one who does not want to be told";
+            self.tell(&Event::NotReported { id, why: why.to_owned() });
+            return self.mark_reported(id, recipients);
+        };
+        let plan = match self.settings.routes.plan(Port::Fanout, &envelope) {
+            Ok(plan) => plan,
+            Err(sender) => match &self.settings.reports {
+                Some(leg) => vec![Share { leg: leg.clone(), recipients: vec![0] }],
+                None => {
+                    let why = format!("no leg for reports is set, and {sender} is nobody of ours");
+                    self.tell(&Event::NotReported { id, why });
+                    return self.mark_reported(id, recipients);
+                }
+            },
+        };
+        let message = self.traced(&message, by, now);
+        let reports_on = Some(ReportsOn { id, recipients: recipients.to_vec() });
+        let head = Head { id: by, accepted: now, origin: None, envelope, plan, reports_on };
+        // Once it is kept, the queue has marked the recipients as reported.
+        match self.keep(Stored { head, message }) {
+            Ok(_) => self.tell(&Event::Reported { id, by }),
+            // It is tried again when the housekeeper comes by.
+            Err(error) => self.tell(&Event::SpoolTrouble { error }),
+        }
+    }
+
+    fn traced(&self, message: &RawMessage, id: SpoolId, at: crate::time::Timestamp) -> RawMessage {
+        message.with_received(&Received {
+            helo: None,
+            peer: None,
+            by: &self.settings.hostname,
+            with: crate::accept::With::Local,
+            smtputf8: false,
+            id,
+            recipient: None,
+            at,
+        })
+    }
+
+    fn failures(&self, id: SpoolId, recipients: &[u32]) -> Vec<Failure> {
+        let queue = lock(&self.queue);
+        let remarks = queue.remarks(id);
+        let progress = queue.progress(id);
+        let failure = |&recipient: &u32| {
+            let about = remarks.iter().filter(|remark| remark.recipient == recipient);
+            let refused = progress.is_some_and(|progress| {
+                let mut states =
+                    progress.shares().iter().filter_map(|share| share.state(recipient));
+                states.any(|state| state == State::Failed)
+            });
+            Failure {
+                recipient,
+                expired: !refused,
+                said: about.last().map(|remark| (remark.leg.clone(), remark.words.clone())),
+            }
+        };
+        recipients.iter().map(failure).collect()
+    }
+
+    fn mark_reported(&self, id: SpoolId, recipients: &[u32]) {
+        let transitions = lock(&self.queue).reported(id, recipients, self.now());
+        self.record_if_any(&transitions);
+    }
+}
