@@ -6,6 +6,7 @@
 mod lines;
 mod schema;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::Read;
@@ -28,6 +29,8 @@ const MAX_FILE: u64 = 256 << 20;
 pub struct Network {
     /// Sites, name servers and domains.
     pub topology: Topology,
+    /// On which line each domain begins.
+    pub domain_lines: BTreeMap<Name, usize>,
 }
 
 /// Everything that is wrong with a `network.toml`.
@@ -81,9 +84,13 @@ impl Network {
         let folder = file.parent().unwrap_or(Path::new("."));
         let mut reader = Reader { folder, lines: &lines, problems: Vec::new() };
         let draft = reader.draft(schema);
+        let places = draft.domains.iter().enumerate();
+        let line = |index| lines.at(&[At::Key("domains"), At::Index(index)], Some("name"));
+        let domain_lines =
+            places.map(|(index, domain)| (domain.name.clone(), line(index))).collect();
         let mut problems = reader.problems;
         match Topology::new(draft) {
-            Ok(topology) if problems.is_empty() => Ok(Network { topology }),
+            Ok(topology) if problems.is_empty() => Ok(Network { topology, domain_lines }),
             Ok(_) => Err(bad(problems)),
             Err(faults) => {
                 for fault in faults {

@@ -362,6 +362,26 @@ fn zones_plans_publishes_and_verifies() {
 }
 
 #[test]
+fn zones_checks_every_domain_in_every_state() {
+    let (_folder, file) = folder(|text| text);
+    let checked = zones(&file, &["check"]);
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(0), "{said}");
+    let dangling = |text: String| {
+        text.replace(
+            "shop        CNAME shops.example.net.",
+            "shop        MX 10 status\nshop        CNAME status",
+        )
+    };
+    let (_folder, file) = folder(dangling);
+    let checked = zones(&file, &["check"]);
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(3), "{said}");
+    let line = line_of("name = \"customer.example\"");
+    assert!(said.contains(&format!("network.toml:{line}:1: error[")), "{said}");
+}
+
+#[test]
 fn zones_renders_folders_that_keep_secrets_and_published_zones() {
     let (folder, file) = folder(|text| text);
     let out = folder.path().join("out");

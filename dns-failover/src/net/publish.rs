@@ -162,12 +162,11 @@ impl<'a> Publisher<'a> {
     }
 
     fn current_of(&self, name: &Name, views: &Views) -> Current {
-        if let Some((record, digest)) = goal::highest(views) {
-            if let Some(zone) =
-                self.fetched(name, views, record, &digest).and_then(|goal| goal.zone)
-            {
-                return Current::Zone(Box::new(Arc::unwrap_or_clone(zone)));
-            }
+        if let Some((record, digest)) = goal::highest(views)
+            && let Some(goal) = self.fetched(name, views, record, &digest)
+            && let Some(zone) = goal.zone
+        {
+            return Current::Zone(Box::new(Arc::unwrap_or_clone(zone)));
         }
         let mut whys = Vec::new();
         let mut missing = true;

@@ -132,7 +132,7 @@ impl Fleet {
         let server = &self.topology.name_servers()[index];
         let folder = self.folder(index).to_owned();
         let words: &[&str] = match server.software {
-            Software::Bind => &["named", "-g", "-n", "1", "-U", "1", "-c"],
+            Software::Bind => &["named", "-f", "-c"],
             Software::Knot => &["knotd", "-c"],
             Software::Nsd => &["nsd", "-d", "-c"],
             _ => {
