@@ -1,6 +1,11 @@
 //! `network.toml`: the example is right, and everything wrong is told with its line. `zones` over it, against
 //! name servers on loopback.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test whose ground cannot be laid should stop right there"
+)]
+
 use std::fs;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;

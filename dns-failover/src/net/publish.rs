@@ -214,6 +214,13 @@ impl<'a> Publisher<'a> {
         jobs.into_iter().zip(views).map(|(job, views)| (job.name, views.into())).collect()
     }
 
+    /// What the name server at `index` says of a zone; none where it does not serve it by design.
+    pub fn view(&self, zone: &Name, index: usize) -> Option<Result<View, Trouble>> {
+        let server = self.topology.name_servers().get(index)?;
+        let job = Job::new(self.topology, zone.clone(), None, Scope::Managed);
+        self.column(index, server, &[job]).into_iter().next().flatten()
+    }
+
     /// Transfers a zone from the name server at `index`.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::outcome::Outcome;
 
 /// Checks zone files, and what they say, by every rule that needs no network.
 ///
-/// Findings are printed as FILE:LINE:COLUMN: SEVERITY[ID]: message.
+/// Findings are printed as `FILE:LINE:COLUMN: SEVERITY[ID]: message`.
 #[derive(Debug, Args)]
 pub struct Check {
     /// The zone, and what names in the files are relative to [default: the owner of the SOA record].
