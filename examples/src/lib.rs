@@ -5,6 +5,7 @@ pub mod dates;
 #[cfg(feature = "ssh")]
 pub mod host_keys;
 pub mod keys;
+pub mod mail;
 pub mod outcome;
 pub mod place;
 pub mod progress;

@@ -9,6 +9,7 @@ mod commit;
 mod control;
 mod events;
 mod housekeeping;
+mod recovery;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,13 +24,14 @@ use self::commit::Committer;
 pub use self::control::{QueuedLeg, QueuedMessage, QueuedRecipient};
 use self::events::Counters;
 pub use self::events::{Event, Observer, Silent, Stats};
+use self::recovery::Recovery;
 use crate::core::leg::{LegName, Transition};
 use crate::core::retry::RetryPolicy;
 use crate::core::route::{AckPolicy, BouncePolicy, RoutingTable};
 use crate::core::scheduler::Queue;
 use crate::id::SpoolId;
 use crate::leg::Leg;
-use crate::spool::{Recovered, RecoveryReport, Spool, SpoolError, Stored};
+use crate::spool::{RecoveryReport, Spool, SpoolError, Stored};
 use crate::time::Timestamp;
 
 /// Where the engine's time and randomness come from.
@@ -257,15 +259,10 @@ impl Engine {
         observer: Arc<dyn Observer>,
     ) -> Result<(Engine, RecoveryReport), SpoolError> {
         let names = legs.iter().map(|leg| leg.name.clone());
-        let mut queue = Queue::new(settings.retry.clone(), settings.bounce, names);
-        let mut seen = BTreeSet::new();
-        let report = spool.recover(&mut |item| match item {
-            Recovered::Message { head, size } => {
-                queue.insert(head, size);
-                seen.extend(accept::fingerprints(head));
-            }
-            Recovered::Transition(transition) => queue.apply(transition),
-        })?;
+        let queue = Queue::new(settings.retry.clone(), settings.bounce, names);
+        let mut recovery = Recovery::new(queue);
+        let report = spool.recover(&mut |item| recovery.take(item))?;
+        let (mut queue, seen) = recovery.finish(&*spool);
         queue.enqueue_all(clock.now());
         for damage in &report.damaged {
             observer.event(&Event::SpoolDamaged { damage: damage.to_string() });

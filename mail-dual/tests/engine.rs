@@ -400,6 +400,20 @@ fn holding_releasing_and_resubmitting() {
     relay.until_empty();
     assert_eq!((relay.uk.taken().len(), relay.us.taken().len()), (2, 3));
     assert!(relay.handle.resubmit(SpoolId::from_bytes([1; 16]), &[]).is_err());
+    // What was resubmitted is not forgotten by a relay that starts again before it is delivered.
+    for leg in [&relay.uk, &relay.us] {
+        leg.behave(Behaviour::Away);
+    }
+    relay.handle.resubmit(receipt.id, &["us".parse().unwrap()]).unwrap();
+    let legs = [&relay.uk, &relay.us, &relay.reports].map(Arc::clone);
+    let mut again = relay_on(relay.disk.after_kill(), settings(), legs, START + 1);
+    assert_eq!(again.handle.queue_len(), 1);
+    again.uk.behave(Behaviour::Take);
+    again.us.behave(Behaviour::Take);
+    drop(relay);
+    again.engine.start().unwrap();
+    again.until_empty();
+    assert_eq!((again.uk.taken().len(), again.us.taken().len()), (2, 4));
 }
 
 /// Everything is killed at moments of all kinds, and starts again from what is on the disk.

@@ -10,6 +10,7 @@ pub(crate) mod every_kind;
 pub(crate) mod ground;
 pub(crate) mod mounts;
 pub(crate) mod peer;
+pub(crate) mod relay;
 pub(crate) mod run;
 pub(crate) mod server;
 pub(crate) mod trace;
