@@ -28,6 +28,7 @@ pub mod measure;
 pub mod peers;
 pub mod results;
 pub mod scenario;
+pub mod slow_link;
 pub mod table;
 pub mod walk;
 pub mod workload;

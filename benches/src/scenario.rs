@@ -9,6 +9,7 @@ mod disk;
 mod first_copy;
 mod inputs;
 pub mod keys;
+pub mod legs;
 mod noop;
 mod update;
 
@@ -45,13 +46,19 @@ pub enum Scenario {
     KeysEd25519,
     /// A large authorized_keys file read and changed.
     AuthorizedKeys,
+    /// Mail to smtp-sink on one connection.
+    MailOneConnection,
+    /// A backlog of mail over a slow link.
+    MailDrain,
 }
 
 impl Scenario {
     /// All of them; those that free many inodes come last.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::KeysEd25519,
         Self::AuthorizedKeys,
+        Self::MailOneConnection,
+        Self::MailDrain,
         Self::NoopKernel,
         Self::NoopSmall,
         Self::CopyKernel,
@@ -78,6 +85,8 @@ impl Scenario {
             Self::MillionNoop => "million-noop",
             Self::KeysEd25519 => "keys-ed25519",
             Self::AuthorizedKeys => "authorized-keys",
+            Self::MailOneConnection => "mail-one-connection",
+            Self::MailDrain => "mail-drain",
         }
     }
 
@@ -96,6 +105,8 @@ impl Scenario {
             Self::MillionNoop => "No-op with state, a million entries",
             Self::KeysEd25519 => "Ed25519 keys",
             Self::AuthorizedKeys => "A large authorized_keys file",
+            Self::MailOneConnection => "Mail on one connection",
+            Self::MailDrain => "A backlog of mail over a slow link",
         }
     }
 
@@ -124,6 +135,8 @@ impl Scenario {
             Self::Rename => update::renamed_directory(bench),
             Self::KeysEd25519 => keys::generate(bench),
             Self::AuthorizedKeys => keys::merge(bench),
+            Self::MailOneConnection => legs::one_connection(bench),
+            Self::MailDrain => legs::drain(bench),
         }
     }
 }

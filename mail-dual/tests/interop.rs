@@ -165,8 +165,11 @@ fn a_thousand_messages_through_postfix_reach_both_dovecots_once_and_whole() {
         Address::Unix(socket.clone()),
         [("uk", leg(&uk, &authority)), ("us", leg(&us, &authority))],
     );
-    let transport = format!("lmtp:unix:{}", socket.display());
-    let Some(postfix) = Postfix::start(folder.path(), &transport) else { return };
+    if program("smtp-source").is_none() {
+        return;
+    }
+    let ours = format!("unix:{}", socket.display());
+    let postfix = Postfix::start(folder.path(), &format!("lmtp:{ours}"));
 
     let signer = Signer::new();
     let text = "From: bob@example.com\r\nTo: ann@example.org\r\nSubject: odd \t blanks\r\n\
@@ -177,12 +180,17 @@ fn a_thousand_messages_through_postfix_reach_both_dovecots_once_and_whole() {
     let file = folder.path().join("message");
     // smtp-source reads lines as this system ends them.
     fs::write(&file, signed.replace("\r\n", "\n")).unwrap();
-    send(1000, &file, &[], &format!("127.0.0.1:{}", postfix.port));
+    match &postfix {
+        Some(postfix) => send(1000, &file, &[], &format!("127.0.0.1:{}", postfix.port)),
+        // The same hand-over without what Postfix does before.
+        None => send(1000, &file, &["-L"], &ours),
+    }
     let handle = relay.engine.handle();
     until("delivery to both", || drained(&handle) && handle.stats().delivered == 2000);
 
     let ids = read_back(&uk, signed.as_bytes());
-    assert_eq!(ids.len(), 1000, "{}", postfix.log());
+    let log = postfix.as_ref().map(Postfix::log);
+    assert_eq!(ids.len(), 1000, "{log:?}");
     assert_eq!(read_back(&us, signed.as_bytes()), ids);
     for dovecot in [&uk, &us] {
         assert!(dovecot.inbox(USER).iter().all(|message| signer.verifies(message)));

@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Bench, keys::KeyWork};
+use super::{Bench, keys::KeyWork, legs::LegWork};
 use crate::{
     Error, digest,
     measure::{self, Usage},
@@ -21,6 +21,8 @@ pub enum Work {
     Tool(Tool),
     /// Something about keys, which runs itself.
     Keys(KeyWork),
+    /// Something about getting rid of mail, which runs itself.
+    Legs(LegWork),
 }
 
 impl Work {
@@ -28,6 +30,7 @@ impl Work {
     pub(crate) fn ours(&self) -> &'static str {
         match self {
             Self::Keys(_) => "keygen-helper",
+            Self::Legs(_) => "mail-dual",
             _ => "mirror",
         }
     }
@@ -39,6 +42,7 @@ impl fmt::Display for Work {
             Self::BareWalk => f.write_str("bare stat walk, a thread per side"),
             Self::Tool(tool) => tool.fmt(f),
             Self::Keys(work) => work.fmt(f),
+            Self::Legs(work) => work.fmt(f),
         }
     }
 }
@@ -86,7 +90,7 @@ impl Contestant {
                 let mut command = peers.command(tool, source, target, state);
                 measure::run(&self.work.to_string(), &mut command)
             }
-            Work::Keys(_) => Err(self.wrong("it has nothing to do with trees")),
+            Work::Keys(_) | Work::Legs(_) => Err(self.wrong("it has nothing to do with trees")),
         }
     }
 
