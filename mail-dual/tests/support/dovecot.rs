@@ -167,10 +167,8 @@ impl Dovecot {
         if let Some(mut process) = self.process.take() {
             let _ = process.wait();
         }
-        // Dead masters leave what the next one does not expect.
-        for name in ["run/master.pid"] {
-            let _ = fs::remove_file(self.folder.join(name));
-        }
+        // A dead master leaves what the next one would take for a living one.
+        let _ = fs::remove_file(self.folder.join("run/master.pid"));
     }
 
     /// Everything in a user's INBOX, by IMAP at this server's address.
