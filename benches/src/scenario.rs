@@ -4,6 +4,7 @@
 //! a figure: after a no-op nothing in the target may have changed, after a copy
 //! or an update the target must equal the source.
 
+mod acceptance;
 mod contestant;
 mod disk;
 mod first_copy;
@@ -15,6 +16,7 @@ mod update;
 
 use std::{path::PathBuf, time::Duration};
 
+pub use acceptance::AcceptWork;
 pub use contestant::{Contestant, Work};
 pub use inputs::NamedTree;
 
@@ -50,15 +52,21 @@ pub enum Scenario {
     MailOneConnection,
     /// A backlog of mail over a slow link.
     MailDrain,
+    /// Mail accepted while it is delivered to two places.
+    MailAccept,
+    /// Mail that waits for legs that are away.
+    MailQueue,
 }
 
 impl Scenario {
     /// All of them; those that free many inodes come last.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::KeysEd25519,
         Self::AuthorizedKeys,
         Self::MailOneConnection,
         Self::MailDrain,
+        Self::MailAccept,
+        Self::MailQueue,
         Self::NoopKernel,
         Self::NoopSmall,
         Self::CopyKernel,
@@ -87,6 +95,8 @@ impl Scenario {
             Self::AuthorizedKeys => "authorized-keys",
             Self::MailOneConnection => "mail-one-connection",
             Self::MailDrain => "mail-drain",
+            Self::MailAccept => "mail-accept",
+            Self::MailQueue => "mail-queue",
         }
     }
 
@@ -107,6 +117,8 @@ impl Scenario {
             Self::AuthorizedKeys => "A large authorized_keys file",
             Self::MailOneConnection => "Mail on one connection",
             Self::MailDrain => "A backlog of mail over a slow link",
+            Self::MailAccept => "Mail accepted for good while it is delivered to two places",
+            Self::MailQueue => "A hundred thousand messages that wait",
         }
     }
 
@@ -137,6 +149,8 @@ impl Scenario {
             Self::AuthorizedKeys => keys::merge(bench),
             Self::MailOneConnection => legs::one_connection(bench),
             Self::MailDrain => legs::drain(bench),
+            Self::MailAccept => acceptance::accept(bench),
+            Self::MailQueue => acceptance::queue(bench),
         }
     }
 }

@@ -298,6 +298,7 @@ impl Engine {
     ///
     /// The system cannot give the threads that this takes.
     pub fn start(&mut self) -> std::io::Result<()> {
+        self.handle.0.give_up();
         for slot in self.handle.0.legs.values() {
             for number in 0..slot.setting.connections.max(1) {
                 let shared = Arc::clone(&self.handle.0);

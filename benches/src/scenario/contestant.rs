@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Bench, keys::KeyWork, legs::LegWork};
+use super::{Bench, acceptance::AcceptWork, keys::KeyWork, legs::LegWork};
 use crate::{
     Error, digest,
     measure::{self, Usage},
@@ -23,6 +23,8 @@ pub enum Work {
     Keys(KeyWork),
     /// Something about getting rid of mail, which runs itself.
     Legs(LegWork),
+    /// Something about taking mail in, which runs itself.
+    Accept(AcceptWork),
 }
 
 impl Work {
@@ -30,7 +32,7 @@ impl Work {
     pub(crate) fn ours(&self) -> &'static str {
         match self {
             Self::Keys(_) => "keygen-helper",
-            Self::Legs(_) => "mail-dual",
+            Self::Legs(_) | Self::Accept(_) => "mail-dual",
             _ => "mirror",
         }
     }
@@ -43,6 +45,7 @@ impl fmt::Display for Work {
             Self::Tool(tool) => tool.fmt(f),
             Self::Keys(work) => work.fmt(f),
             Self::Legs(work) => work.fmt(f),
+            Self::Accept(work) => work.fmt(f),
         }
     }
 }
@@ -90,7 +93,9 @@ impl Contestant {
                 let mut command = peers.command(tool, source, target, state);
                 measure::run(&self.work.to_string(), &mut command)
             }
-            Work::Keys(_) | Work::Legs(_) => Err(self.wrong("it has nothing to do with trees")),
+            Work::Keys(_) | Work::Legs(_) | Work::Accept(_) => {
+                Err(self.wrong("it has nothing to do with trees"))
+            }
         }
     }
 

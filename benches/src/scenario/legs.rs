@@ -136,17 +136,17 @@ fn compare(
     Ok(Comparison { scenario, input, contestants, skipped, memory_goal: None, time_goal: None })
 }
 
-fn program(name: &str) -> Option<PathBuf> {
+pub(super) fn program(name: &str) -> Option<PathBuf> {
     let path = PathBuf::from("/usr/sbin").join(name);
     path.is_file().then_some(path)
 }
 
-fn postfix_version() -> String {
+pub(super) fn postfix_version() -> String {
     let said = Command::new("/usr/sbin/postconf").args(["-d", "-h", "mail_version"]).output();
     said.map_or_else(|_| "?".into(), |said| String::from_utf8_lossy(&said.stdout).trim().to_owned())
 }
 
-fn words(error: impl fmt::Display) -> String {
+pub(super) fn words(error: impl fmt::Display) -> String {
     error.to_string()
 }
 
@@ -310,13 +310,13 @@ fn listen(counter: &Arc<Counter>) -> Result<Serving, String> {
 }
 
 /// An smtp-sink of one's own.
-struct Sink {
+pub(super) struct Sink {
     process: Child,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
 }
 
 impl Sink {
-    fn start() -> Result<Sink, String> {
+    pub(super) fn start() -> Result<Sink, String> {
         let program = program("smtp-sink").ok_or("there is no smtp-sink")?;
         // Nobody else takes the port between now and then, as far as anybody can tell.
         let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|it| it.local_addr());

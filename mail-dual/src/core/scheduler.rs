@@ -59,8 +59,9 @@ struct LegQueue {
     breaker: Breaker,
     /// What is due, oldest first but for what comes back. May hold what is done by now.
     ready: VecDeque<SpoolId>,
-    /// What is due later.
+    /// What is due later, by time and by name. What is in one of the two alone counts for nothing.
     later: BTreeSet<(Timestamp, SpoolId)>,
+    due: BTreeMap<SpoolId, Timestamp>,
     /// Since when messages are in doubt.
     doubts: BTreeMap<SpoolId, Timestamp>,
     newest_next: bool,
@@ -189,7 +190,10 @@ impl Queue {
                 break;
             }
             queue.later.pop_first();
-            queue.ready.push_back(id);
+            if queue.due.get(&id) == Some(&due) {
+                queue.due.remove(&id);
+                queue.ready.push_back(id);
+            }
         }
         if queue.ready.is_empty() || !queue.breaker.admits(now) {
             return None;
@@ -201,6 +205,7 @@ impl Queue {
             let popped =
                 if queue.newest_next { queue.ready.pop_back() } else { queue.ready.pop_front() };
             if let Some(id) = popped
+                && !queue.due.contains_key(&id)
                 && let Some(entry) = self.messages.get_mut(&id)
                 && let Some(work) = entry.take(id, leg)
             {
@@ -300,7 +305,7 @@ impl Queue {
     pub fn give_back(&mut self, leg: &LegName, id: SpoolId, now: Timestamp, seed: u64) {
         let Some(entry) = self.messages.get_mut(&id) else { return };
         let Some(share) = entry.progress.share_mut(leg) else { return };
-        let tried = u32::from(share.attempts) > share.taken_at();
+        let tried = share.was_tried();
         share.taken = false;
         let (final_, doubt) = (share.is_final(), share.any(State::InDoubt));
         let attempts = u32::from(share.attempts);
@@ -311,12 +316,12 @@ impl Queue {
             let since = *queue.doubts.entry(id).or_insert(now);
             // The first answer may be had at once: the connection is gone, the mailbox is not.
             let wait = if since == now { Duration::from_secs(1) } else { ASK_AGAIN };
-            queue.later.insert((now.saturating_add(wait.min(self.policy.doubt)), id));
+            queue.put_off(id, now.saturating_add(wait.min(self.policy.doubt)));
         } else if queue.doubts.remove(&id).is_some() {
             queue.ready.push_front(id);
         } else if tried {
             let wait = self.policy.wait(attempts.saturating_sub(1), seed);
-            queue.later.insert((now.saturating_add(wait), id));
+            queue.put_off(id, now.saturating_add(wait));
         } else {
             queue.ready.push_front(id);
         }
@@ -382,10 +387,10 @@ impl Queue {
     }
 
     /// These recipients' failure has been told; the transitions to record.
-    pub fn reported(&mut self, id: SpoolId, recipients: &[u32], at: Timestamp) -> Vec<Transition> {
+    pub fn reported(&mut self, id: SpoolId, recipients: &[u32]) -> Vec<Transition> {
         let Some(entry) = self.messages.get_mut(&id) else { return Vec::new() };
         entry.progress.reported(recipients);
-        let snapshot = entry.progress.snapshot(id, at);
+        let snapshot = entry.progress.snapshot(id);
         let told = |transition: &Transition| {
             matches!(transition, Transition::Outcome { state: State::Reported, .. })
         };
@@ -416,7 +421,7 @@ impl Queue {
                     };
                     let until = id.time().saturating_add(limit);
                     let queue = self.legs.get(&share.leg);
-                    let tried = share.attempts > 0
+                    let tried = share.last_attempt() >= until
                         || queue
                             .and_then(|queue| queue.trouble.as_ref())
                             .is_some_and(|(at, _)| *at >= until);
@@ -495,7 +500,9 @@ impl Queue {
         let Some(entry) = self.messages.get(&id) else { return };
         for share in entry.progress.shares() {
             if !share.is_final() && !share.taken {
-                self.legs.entry(share.leg.clone()).or_default().ready.push_back(id);
+                let queue = self.legs.entry(share.leg.clone()).or_default();
+                queue.due.remove(&id);
+                queue.ready.push_back(id);
             }
         }
     }
@@ -505,9 +512,9 @@ impl Queue {
         let mut count = 0;
         for (name, queue) in &mut self.legs {
             if leg.is_none_or(|leg| leg == name) {
-                count += queue.later.len();
-                let later = std::mem::take(&mut queue.later);
-                queue.ready.extend(later.into_iter().map(|(_, id)| id));
+                count += queue.due.len();
+                queue.later.clear();
+                queue.ready.extend(std::mem::take(&mut queue.due).into_keys());
                 queue.breaker.flush(now);
             }
         }
@@ -549,6 +556,13 @@ impl Queue {
                 trouble: queue.trouble.as_ref().map(|(at, trouble)| (*at, remark_of(trouble))),
             })
             .collect()
+    }
+}
+
+impl LegQueue {
+    fn put_off(&mut self, id: SpoolId, until: Timestamp) {
+        self.later.insert((until, id));
+        self.due.insert(id, until);
     }
 }
 

@@ -68,7 +68,8 @@ impl Shared {
         }
     }
 
-    /// Gives up on what was tried for long enough, and reports what could not be reported yet.
+    /// Gives up on what was tried for long enough, and draws the consequences of what happened
+    /// when nobody could: before a restart, or while the disk was full.
     pub(super) fn give_up(&self) {
         let now = self.now();
         let (transitions, open) = {
@@ -106,7 +107,7 @@ impl Shared {
         let restate = |id: SpoolId| {
             let queue = lock(&self.queue);
             let Some(progress) = queue.progress(id) else { return Ok(()) };
-            self.spool.record(&progress.snapshot(id, now))
+            self.spool.record(&progress.snapshot(id))
         };
         self.spool.compact(keep_since, &restate)?;
         // A name of the peer's is remembered as long as its message can be.
@@ -196,7 +197,7 @@ impl Shared {
     }
 
     fn mark_reported(&self, id: SpoolId, recipients: &[u32]) {
-        let transitions = lock(&self.queue).reported(id, recipients, self.now());
+        let transitions = lock(&self.queue).reported(id, recipients);
         self.record_if_any(&transitions);
     }
 }
