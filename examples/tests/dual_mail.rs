@@ -1,6 +1,8 @@
 //! `dual-mail` from outside: relays that are killed, that lose their disk, and that are told
 //! nonsense.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop right there")]
+
 mod support;
 
 use std::collections::BTreeSet;

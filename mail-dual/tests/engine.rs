@@ -1,5 +1,7 @@
 //! What the engine promises, with legs in memory that fail in every way.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop right there")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
 //! The numbered invariants of delivery, as properties of the queue alone: no clock, no thread, no
 //! disk, and whatever can happen happens.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop right there")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

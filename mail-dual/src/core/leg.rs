@@ -213,6 +213,7 @@ pub struct ShareProgress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Recipients {
     One(u32, State),
+    #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in every queued message")]
     Many(Box<Vec<(u32, State)>>),
 }
 

@@ -181,7 +181,7 @@ impl Shared {
         let remarks = queue.remarks(id);
         let progress = queue.progress(id);
         let failure = |&recipient: &u32| {
-            let about = remarks.iter().filter(|remark| remark.recipient == recipient);
+            let mut about = remarks.iter().rev().filter(|remark| remark.recipient == recipient);
             let refused = progress.is_some_and(|progress| {
                 let mut states =
                     progress.shares().iter().filter_map(|share| share.state(recipient));
@@ -190,7 +190,7 @@ impl Shared {
             Failure {
                 recipient,
                 expired: !refused,
-                said: about.last().map(|remark| (remark.leg.clone(), remark.words.clone())),
+                said: about.next().map(|remark| (remark.leg.clone(), remark.words.clone())),
             }
         };
         recipients.iter().map(failure).collect()
