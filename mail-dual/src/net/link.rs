@@ -322,15 +322,16 @@ impl Link {
         let mut taken = Deadline::after(block);
         loop {
             self.send(outbox)?;
+            if had_some && outbox.is_empty() && !self.has_unsent() {
+                // Hardly anybody answers that soon; the caller comes back.
+                return Ok(Exchanged::Sent);
+            }
             if self.receive(inbox)? {
                 return Ok(Exchanged::Received);
             }
             // Reading may have made TLS want to write.
             self.flush()?;
             let unsent = !outbox.is_empty() || self.has_unsent();
-            if had_some && !unsent {
-                return Ok(Exchanged::Sent);
-            }
             if outbox.sent() >= moved + STEP {
                 moved = outbox.sent();
                 taken = Deadline::after(block);
