@@ -327,3 +327,15 @@ fn every_key_is_described() {
         assert!(given || text.contains(&table) || text.contains(&format!(".{key}]")), "{key}");
     }
 }
+
+/// The recipe of the crate's README is a configuration that would be taken, keys and all.
+#[test]
+fn the_recipe_is_a_configuration() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mail-dual/README.md");
+    let readme = fs::read_to_string(path).unwrap();
+    let (_, rest) = readme.split_once("```toml\n").unwrap();
+    let (recipe, _) = rest.split_once("```").unwrap();
+    let config = examples::mail::Config::parse(recipe, "the recipe").unwrap();
+    assert_eq!(config.settings().ack, mail_dual::AckPolicy::SpooledAndPeer);
+    assert_eq!(config.settings().routes.peers().len(), 1);
+}
