@@ -559,6 +559,11 @@ impl Queue {
         self.messages.get(&id).map(|entry| &entry.progress)
     }
 
+    /// How many bytes a message has.
+    pub fn size(&self, id: SpoolId) -> Option<u32> {
+        self.messages.get(&id).map(|entry| entry.size)
+    }
+
     /// What was said about those recipients of a message that were not delivered to.
     pub fn remarks(&self, id: SpoolId) -> &[Remark] {
         let remarks = self.messages.get(&id).and_then(|entry| entry.remarks.as_deref());
