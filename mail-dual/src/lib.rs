@@ -41,7 +41,7 @@ mod text;
 mod time;
 mod transport;
 
-pub use self::core::dsn::{Dsn, Failure};
+pub use self::core::dsn::{Account, Dsn, Fate};
 pub use self::core::leg::{BadLegName, LegName, Progress, Share, ShareProgress, State, Transition};
 pub use self::core::retry::{Breaker, RetryPolicy};
 pub use self::core::route::{AckPolicy, BadPattern, BouncePolicy, Pattern, Route, RoutingTable};

@@ -8,8 +8,8 @@ use std::time::Duration;
 use mail_dual::testing::{Behaviour, Fault, ManualClock, MemoryDisk, MemoryLeg};
 use mail_dual::{
     Accept, AckPolicy, Arrival, Clock, Engine, Envelope, Event, ForwardPath, Handle, LegSetting,
-    LogOptions, LogSpool, Observer, Phase, Port, Presence, RawMessage, Receipt, ReversePath, Route,
-    RoutingTable, Settings, SpoolId, Submission, Timestamp,
+    LogOptions, LogSpool, Notify, Observer, Phase, Port, Presence, RawMessage, Receipt,
+    ReversePath, Route, RoutingTable, Settings, SpoolId, Submission, Timestamp,
 };
 
 #[derive(Debug, Default)]
@@ -166,6 +166,22 @@ fn i4_the_sender_is_told_only_when_nobody_was_reached() {
     assert!(text.contains("Final-Recipient: rfc822; none@example.org"), "{text}");
     assert!(!text.contains("half@example.org"), "{text}");
     assert_eq!(relay.log.count(|event| matches!(event, Event::Failed { .. })), 3);
+}
+
+#[test]
+fn s25_two_legs_tell_of_success_once_and_only_where_it_was_asked() {
+    let mut relay = relay(settings());
+    relay.engine.start().unwrap();
+    relay.send(&["bob@example.org"]);
+    let mut asked = submission(SENDER, &["bob@example.org"], 2);
+    let mut recipient = asked.envelope.recipients()[0].clone();
+    recipient.dsn.notify = Some(Notify { success: true, failure: true, delay: false });
+    asked.envelope = asked.envelope.for_recipients([recipient]).unwrap();
+    relay.handle.accept(asked).unwrap();
+    relay.until_empty();
+    let [(_, to, report)] = &relay.reports.taken()[..] else { panic!("{:?}", relay.reports) };
+    assert_eq!(to.as_str(), SENDER);
+    assert!(String::from_utf8_lossy(report.as_bytes()).contains("Action: relayed"));
 }
 
 #[test]

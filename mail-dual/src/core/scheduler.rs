@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::core::leg::{LegName, Progress, Share, State, Transition};
 use crate::core::retry::{Breaker, RetryPolicy};
 use crate::core::route::BouncePolicy;
+use crate::envelope::Recipient;
 use crate::id::SpoolId;
 use crate::leg::{Outcome, Presence, Scope, Trouble};
 use crate::reply::Phase;
@@ -41,6 +42,8 @@ struct Entry {
     #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in every queued message")]
     remarks: Option<Box<Vec<Remark>>>,
     size: u32,
+    /// Whether the sender wants to know that recipients were reached.
+    wants_success: bool,
 }
 
 /// The last that was said about one recipient on one leg.
@@ -87,8 +90,10 @@ pub struct Work {
 pub struct Settled {
     /// These recipients were not reached, and whoever has to know must be told.
     pub report: Vec<u32>,
-    /// Nothing more is to be done.
+    /// Nothing more is to be done, but for telling of success.
     pub done: bool,
+    /// The sender wants to know who was reached: these.
+    pub success: Vec<u32>,
 }
 
 /// How a leg is.
@@ -132,6 +137,9 @@ impl Queue {
             && let Some(entry) = self.messages.get_mut(&on.id)
         {
             entry.progress.reported(&on.recipients);
+            if on.recipients.is_empty() {
+                entry.wants_success = false;
+            }
         }
         if self.messages.contains_key(&head.id) {
             return;
@@ -142,7 +150,10 @@ impl Queue {
         };
         let progress = Progress::with_names(&head.plan, names);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        self.messages.insert(head.id, Entry { progress, remarks: None, size });
+        let wants = |recipient: &Recipient| recipient.dsn.notify.is_some_and(|one| one.success);
+        let wants_success =
+            !head.envelope.reverse_path.is_null() && head.envelope.recipients().iter().any(wants);
+        self.messages.insert(head.id, Entry { progress, remarks: None, size, wants_success });
     }
 
     /// Lets a new message be worked on.
@@ -383,7 +394,14 @@ impl Queue {
         let done = report.is_empty()
             && progress.is_final()
             && progress.shares().iter().all(|share| !share.taken);
-        Settled { report, done }
+        let mut success = Vec::new();
+        if done && entry.wants_success {
+            let all = progress.shares().iter().flat_map(|share| share.recipients());
+            success = all.map(|(at, _)| at).filter(|&at| progress.is_delivered(at)).collect();
+            success.sort_unstable();
+            success.dedup();
+        }
+        Settled { report, done, success }
     }
 
     /// These recipients' failure has been told; the transitions to record.
@@ -446,6 +464,13 @@ impl Queue {
             self.apply(transition);
         }
         transitions
+    }
+
+    /// Nobody needs to be told any more of who was reached.
+    pub fn told_success(&mut self, id: SpoolId) {
+        if let Some(entry) = self.messages.get_mut(&id) {
+            entry.wants_success = false;
+        }
     }
 
     /// Nothing more is to be done about a message: it goes; the transition to record.
