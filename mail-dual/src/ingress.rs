@@ -110,6 +110,45 @@ pub enum ListenError {
 }
 
 /// A socket that is bound, so that nobody else can be, and not served yet.
+///
+/// An engine's [`Handle`](crate::Handle) is what usually takes the messages.
+///
+/// ```
+/// use std::sync::Arc;
+/// use mail_dual::proto::{ClientConfig, Dialect, ServerConfig};
+/// use mail_dual::{
+///     Accept, Encryption, ForwardPath, Leg, Listener, ListenerConfig, Port, Presence, Receipt,
+///     RemoteConfig, RemoteLeg, Reply, ReversePath, SpoolId, Submission,
+/// };
+///
+/// #[derive(Debug)]
+/// struct Closed;
+///
+/// impl Accept for Closed {
+///     fn begin(&self, _: Port, _: &ReversePath, _: Option<u64>) -> Result<(), Reply> {
+///         Err(Reply::new(451, "4.3.2 come tomorrow").expect("451 is a reply code"))
+///     }
+///     fn recipient(&self, _: Port, _: &ForwardPath) -> Result<(), Reply> {
+///         Ok(())
+///     }
+///     fn accept(&self, _: Submission) -> Result<Receipt, Reply> {
+///         Err(Reply::new(451, "4.3.2 come tomorrow").expect("451 is a reply code"))
+///     }
+///     fn knows(&self, _: SpoolId, _: &ForwardPath) -> Presence {
+///         Presence::Unknown
+///     }
+/// }
+///
+/// let session = ServerConfig::new(Dialect::Lmtp, "uk.example.org", Port::Fanout);
+/// let listener = Listener::bind(ListenerConfig::new("127.0.0.1:0".parse()?, session))?;
+/// let address = listener.address().clone();
+/// let serving = listener.serve(Arc::new(Closed))?;
+/// let client = ClientConfig::new(Dialect::Lmtp, "front.example.org");
+/// let leg = RemoteLeg::new(RemoteConfig::new(address, Encryption::None, client));
+/// assert!(leg.probe()?.join(" ").contains("CHUNKING"));
+/// serving.stop();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Listener {
     config: ListenerConfig,

@@ -316,6 +316,38 @@ fn a_recipient_that_dovecot_refuses_stops_no_other() {
 }
 
 #[test]
+fn postfix_takes_flights_of_messages_with_refusals_among_them() {
+    let folder = ground();
+    let Some(postfix) = Postfix::start(folder.path(), "discard:") else { return };
+    let address = format!("127.0.0.1:{}", postfix.port).parse().unwrap();
+    let session = ClientConfig::new(Dialect::Smtp, "relay.example.org");
+    let leg = RemoteLeg::new(RemoteConfig::new(address, Encryption::None, session));
+    let lines = leg.probe().unwrap().join("; ");
+    assert!(lines.contains("PIPELINING, CHUNKING"), "{lines}");
+    let mut jobs = Vec::new();
+    for number in 0..60 {
+        let recipients: &[&str] = match number % 5 {
+            0 => &["nobody@example.org"],
+            1 => &[USER, "nobody@example.org", "carl@example.org"],
+            _ => &[USER],
+        };
+        let body = "x".repeat(1 + 2000 * (number as usize % 7));
+        jobs.push(job(number, recipients, &format!("Subject: {number}\r\n\r\n{body}\r\n.\r\n")));
+    }
+    let mut work = Work::of(jobs.clone());
+    leg.deliver(&mut work);
+    for job in &jobs {
+        for (index, recipient) in job.envelope.recipients().iter().enumerate() {
+            let [outcome] = &work.outcomes[&(job.id, index)][..] else { panic!("twice") };
+            let refused = recipient.path.as_str().starts_with("nobody");
+            let expected = if refused { "failed" } else { "delivered" };
+            assert_eq!(support::word(outcome), expected, "{outcome:?} {}", postfix.log());
+        }
+    }
+    leg.close_idle();
+}
+
+#[test]
 fn an_account_is_asked_by_imap_and_answers() {
     let folder = ground();
     let authority = Authority::new(folder.path());

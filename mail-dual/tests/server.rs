@@ -221,6 +221,17 @@ fn what_is_hidden_in_arguments_stays_there() {
 }
 
 #[test]
+fn a_hostname_that_is_none_brings_nothing_along() {
+    for dialect in [Dialect::Smtp, Dialect::Lmtp] {
+        let config = ServerConfig::new(dialect, "a\r\n250 b", Port::Fanout);
+        let mut server = Server::new(config, None, false);
+        server.greet();
+        server.receive(b"EHLO x\r\nLHLO x\r\nQUIT\r\n", &Store::default());
+        assert!(!said(&mut server).contains("250 b"));
+    }
+}
+
+#[test]
 fn everything_has_its_limit() {
     let store = Store::default();
     let mut server = server(Dialect::Smtp);

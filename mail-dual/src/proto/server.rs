@@ -10,6 +10,7 @@ use crate::accept::{Accept, Arrival, Port, Submission, With};
 use crate::envelope::{Envelope, Recipient};
 use crate::leg::Presence;
 use crate::message::RawMessage;
+use crate::received::plain;
 use crate::reply::Reply;
 
 /// How much of everything a client may send.
@@ -112,6 +113,15 @@ struct Chunks {
 }
 
 /// A server's session over one connection.
+///
+/// ```
+/// use mail_dual::Port;
+/// use mail_dual::proto::{Dialect, Server, ServerConfig};
+/// let config = ServerConfig::new(Dialect::Smtp, "uk.example.org", Port::Fanout);
+/// let mut server = Server::new(config, None, false);
+/// server.greet();
+/// assert_eq!(server.outbox().next(), b"220 uk.example.org ESMTP\r\n");
+/// ```
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
@@ -138,6 +148,8 @@ impl Server {
     /// A session on a connection that was just taken; `secured` when TLS is on already.
     /// `address` is where the client is, none for a unix socket.
     pub fn new(config: ServerConfig, address: Option<IpAddr>, secured: bool) -> Server {
+        let config =
+            ServerConfig { hostname: plain(config.hostname.as_bytes()).to_owned(), ..config };
         Server {
             config,
             address,
