@@ -46,6 +46,9 @@ pub struct ListenerConfig {
     pub allow: Vec<IpAddr>,
     /// How many connections there may be at once.
     pub connections: usize,
+    /// How many bytes the messages under way may take together. Above that, those that grow are
+    /// told to come again (452).
+    pub memory: usize,
     /// How long to wait for a command (RFC 5321 §4.5.3.2.7: 5 minutes), or for the next part of
     /// a message.
     pub patience: Duration,
@@ -54,7 +57,7 @@ pub struct ListenerConfig {
 }
 
 impl ListenerConfig {
-    /// Up to 200 connections without TLS, five minutes of patience, and a unix socket that every
+    /// Up to 200 connections without TLS and 512 MiB of messages under way, five minutes of patience, and a unix socket that every
     /// user of this machine may hand mail to.
     pub fn new(address: Address, session: ServerConfig) -> ListenerConfig {
         ListenerConfig {
@@ -63,6 +66,7 @@ impl ListenerConfig {
             tls: Offered::Nothing,
             allow: Vec::new(),
             connections: 200,
+            memory: 512 << 20,
             patience: Duration::from_secs(300),
             mode: 0o666,
         }
@@ -186,6 +190,7 @@ impl Listener {
             accept,
             bell: bell.clone(),
             connections: AtomicUsize::new(0),
+            memory: AtomicUsize::new(0),
             threads: Mutex::default(),
         });
         let acceptor = {
@@ -205,6 +210,8 @@ struct Shared {
     accept: Arc<dyn Accept>,
     bell: Bell,
     connections: AtomicUsize,
+    /// What the messages under way take.
+    memory: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 

@@ -325,7 +325,7 @@ fn postfix_takes_flights_of_messages_with_refusals_among_them() {
     let lines = leg.probe().unwrap().join("; ");
     assert!(lines.contains("PIPELINING, CHUNKING"), "{lines}");
     let mut jobs = Vec::new();
-    for number in 0..60 {
+    for number in 0..300 {
         let recipients: &[&str] = match number % 5 {
             0 => &["nobody@example.org"],
             1 => &[USER, "nobody@example.org", "carl@example.org"],

@@ -401,6 +401,31 @@ fn only_whom_we_know_and_only_so_many_get_in() {
 }
 
 #[test]
+fn messages_under_way_share_a_limit_and_answers_do_not_pile_up() {
+    let store = Arc::new(Store::default());
+    let session = ServerConfig::new(Dialect::Smtp, "us.example.org", Port::Fanout);
+    let mut config = ListenerConfig::new(loopback(), session);
+    config.memory = 100_000;
+    let serving = Listener::bind(config).unwrap().serve(store.clone()).unwrap();
+    let leg = leg_to(serving.address(), Dialect::Smtp, Encryption::None);
+    let large = format!("Subject: a\r\n\r\n{}", "0123456789\r\n".repeat(100_000));
+    let jobs =
+        [job(1, &["b@y.org"], BODY), job(2, &["b@y.org"], &large), job(3, &["b@y.org"], BODY)];
+    assert_eq!(deliver(&leg, jobs).words(), "delivered deferred delivered");
+
+    // Who does not read our answers is not read either.
+    let Address::Tcp(address) = *serving.address() else { panic!() };
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut greeting = [0; 4];
+    stream.read_exact(&mut greeting).unwrap();
+    stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    stream.write_all(b"EHLO x\r\nMAIL FROM:<a@x.org>\r\n").unwrap();
+    let flood = b"RCPT TO:<b@y.org>\r\n".repeat(1000);
+    let written: usize = (0..10_000).map_while(|_| stream.write(&flood).ok()).sum();
+    assert!(written < 10_000 * flood.len(), "all of {written} bytes were read");
+}
+
+#[test]
 fn stopping_ends_sessions_between_commands_and_gives_up_half_messages() {
     let store = Arc::new(Store::default());
     let serving = listen(Dialect::Smtp, Port::Fanout, Offered::Nothing, &store);

@@ -346,20 +346,28 @@ impl Link {
         }
     }
 
-    /// Sends everything and reads nothing.
+    /// Sends everything and reads nothing. The other end has `block` for each part of it.
     pub(crate) fn send_all(
         &mut self,
         outbox: &mut Outbox,
         block: Duration,
-    ) -> Result<(), LinkError> {
-        let deadline = Deadline::after(block);
+        bell: Option<&Bell>,
+    ) -> Result<Exchanged, LinkError> {
+        let mut moved = outbox.sent();
+        let mut deadline = Deadline::after(block);
         loop {
             self.send(outbox)?;
             if outbox.is_empty() && !self.has_unsent() {
-                return Ok(());
+                return Ok(Exchanged::Sent);
             }
-            if self.wait(PollFlags::OUT, deadline, None)? != Wait::Ready {
-                return Err(LinkError::Stuck(block));
+            if outbox.sent() >= moved + STEP {
+                moved = outbox.sent();
+                deadline = Deadline::after(block);
+            }
+            match self.wait(PollFlags::OUT, deadline, bell)? {
+                Wait::Ready => {}
+                Wait::Rung => return Ok(Exchanged::Rung),
+                Wait::Over => return Err(LinkError::Stuck(block)),
             }
         }
     }

@@ -154,6 +154,17 @@ impl DataReceiver {
         false
     }
 
+    /// Keeps nothing of this message any more; it is read to its end.
+    pub(crate) fn forget(&mut self) {
+        self.limit = 0;
+        self.bytes = Vec::new();
+    }
+
+    /// How many bytes are kept.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// How many bytes came so far, kept or not.
     pub(crate) fn size(&self) -> usize {
         self.size
