@@ -30,6 +30,7 @@ pub mod peers;
 pub mod results;
 pub mod scenario;
 pub mod sshd;
+pub mod slow_link;
 pub mod table;
 pub mod walk;
 pub mod wan;

@@ -92,7 +92,7 @@ pub fn median<T: Ord + Copy>(values: impl IntoIterator<Item = T>) -> Option<T> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the edge: measuring is what it is for")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

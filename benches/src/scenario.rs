@@ -4,12 +4,14 @@
 //! a figure: after a no-op nothing in the target may have changed, after a copy
 //! or an update the target must equal the source.
 
+mod acceptance;
 mod contestant;
 mod disk;
 mod far;
 mod first_copy;
 mod inputs;
 pub mod keys;
+pub mod legs;
 mod noop;
 mod update;
 pub mod zone_files;
@@ -17,6 +19,7 @@ pub mod zones;
 
 use std::{path::PathBuf, time::Duration};
 
+pub use acceptance::AcceptWork;
 pub use contestant::{Contestant, Work};
 pub use inputs::NamedTree;
 
@@ -68,11 +71,19 @@ pub enum Scenario {
     ZonesThousand,
     /// What six name servers read of a thousand domains.
     ZonesRender,
+    /// Mail to smtp-sink on one connection.
+    MailOneConnection,
+    /// A backlog of mail over a slow link.
+    MailDrain,
+    /// Mail accepted while it is delivered to two places.
+    MailAccept,
+    /// Mail that waits for legs that are away.
+    MailQueue,
 }
 
 impl Scenario {
     /// All of them; those that free many inodes come last.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::ZonesOne,
         Self::ZonesThousand,
         Self::ZonesRender,
@@ -80,6 +91,10 @@ impl Scenario {
         Self::AuthorizedKeys,
         Self::ZoneParse,
         Self::ZonePrint,
+        Self::MailOneConnection,
+        Self::MailDrain,
+        Self::MailAccept,
+        Self::MailQueue,
         Self::NoopKernel,
         Self::NoopSmall,
         Self::CopyKernel,
@@ -121,6 +136,10 @@ impl Scenario {
             Self::ZonesOne => "zones-one",
             Self::ZonesThousand => "zones-thousand",
             Self::ZonesRender => "zones-render",
+            Self::MailOneConnection => "mail-one-connection",
+            Self::MailDrain => "mail-drain",
+            Self::MailAccept => "mail-accept",
+            Self::MailQueue => "mail-queue",
         }
     }
 
@@ -149,6 +168,10 @@ impl Scenario {
             Self::ZonesOne => "A change of site, one domain",
             Self::ZonesThousand => "A change of site, a thousand domains",
             Self::ZonesRender => "Zones and configurations for six name servers",
+            Self::MailOneConnection => "Mail on one connection",
+            Self::MailDrain => "A backlog of mail over a slow link",
+            Self::MailAccept => "Mail accepted for good while it is delivered to two places",
+            Self::MailQueue => "A hundred thousand messages that wait",
         }
     }
 
@@ -185,6 +208,10 @@ impl Scenario {
             Self::ZonesOne => zones::one(bench),
             Self::ZonesThousand => zones::thousand(bench),
             Self::ZonesRender => zones::rendering(bench),
+            Self::MailOneConnection => legs::one_connection(bench),
+            Self::MailDrain => legs::drain(bench),
+            Self::MailAccept => acceptance::accept(bench),
+            Self::MailQueue => acceptance::queue(bench),
         }
     }
 }

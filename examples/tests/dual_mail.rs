@@ -1,6 +1,8 @@
 //! `dual-mail` from outside: relays that are killed, that lose their disk, and that are told
 //! nonsense.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop right there")]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -8,6 +10,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -150,6 +153,91 @@ fn what_was_acknowledged_survives_the_host_and_its_disk() {
     });
     assert!(subjects(&mail).values().all(|count| *count == 1));
     us_relay.stop();
+}
+
+/// An authority and a certificate by it for each name, in PEM.
+fn certificates(openssl: &Path, folder: &Path, names: &[&str]) {
+    let run = |arguments: &[&str]| {
+        let made = Command::new(openssl).args(arguments).current_dir(folder).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    };
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    run(&[
+        &["req", "-x509", "-subj", "/CN=our CA", "-keyout", "ca.key", "-out", "ca.pem"],
+        &key[..],
+    ]
+    .concat());
+    for name in names {
+        let (subject, alt) = (format!("/CN={name}"), format!("subjectAltName=DNS:{name}"));
+        let (private, public) = (format!("{name}.key"), format!("{name}.pem"));
+        let by = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", &alt];
+        let names = ["req", "-x509", "-subj", &subject, "-keyout", &private, "-out", &public];
+        let not_ca = ["-addext", "basicConstraints=critical,CA:FALSE"];
+        run(&[&names[..], &key[..], &by[..], &not_ca[..]].concat());
+    }
+}
+
+#[test]
+fn relays_know_each_other_by_their_certificates() {
+    let Some(openssl) = support::peer("openssl") else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    certificates(&openssl, scratch.path(), &["us.example.net", "uk.example.net", "stranger"]);
+    let at = |name: &str| scratch.path().join(name).display().to_string();
+    let shown = |name: &str| {
+        let (pem, key) = (at(&format!("{name}.pem")), at(&format!("{name}.key")));
+        format!("certificate = \"{pem}\"\nkey = \"{key}\"\n")
+    };
+    fs::create_dir(at("us")).unwrap();
+    let us = configure(
+        Path::new(&at("us")),
+        &format!(
+            "hostname = \"us.example.net\"\nspool = \"{}\"\nreserve = 0\n\
+             [[listen]]\nprotocol = \"peer\"\naddress = \"127.0.0.1:0\"\ntls = \"implicit\"\n\
+             clients = \"{}\"\nallow = [\"127.0.0.1\"]\n{}\
+             [[leg]]\nname = \"us\"\nprotocol = \"maildir\"\nmaildir = \"{}\"\n\
+             [[route]]\nrecipients = [\"*@example.org\"]\nlegs = [\"us\"]\n",
+            at("us/spool"),
+            at("ca.pem"),
+            shown("us.example.net"),
+            at("us/mail")
+        ),
+    );
+    let us = Relay::start(&us);
+    let leg = |verify: &str, own: &str| {
+        format!(
+            "[[leg]]\nname = \"peer\"\nprotocol = \"peer\"\naddress = \"{}\"\ntls = \"implicit\"\n\
+             verify_name = \"{verify}\"\ntrust = \"{}\"\n{own}[[route]]",
+            us.tcp(),
+            at("ca.pem")
+        )
+    };
+    let base = two_maildirs(scratch.path())
+        .replace("legs = [\"uk\", \"us\"]", "legs = [\"uk\", \"peer\"]");
+    let with = |leg: &str| configure(scratch.path(), &base.replace("[[route]]", leg));
+    // Another name than the server has, and no certificate of ours.
+    for (leg, said) in [
+        (leg("uk.example.net", &shown("uk.example.net")), "not valid for name"),
+        (leg("us.example.net", ""), "CertificateRequired"),
+    ] {
+        let probe = run(&with(&leg), &["probe"], "");
+        let text = String::from_utf8_lossy(&probe.stdout).into_owned();
+        assert_eq!(probe.status.code(), Some(3), "{text}");
+        assert!(text.contains("leg peer cannot be used") && text.contains(said), "{text}");
+    }
+    let config = with(&leg("us.example.net", &shown("uk.example.net")));
+    let relay = Relay::start(&config);
+    let mut client = Client::connect(relay.tcp()).unwrap();
+    assert_eq!(client.send("bob@example.org", "over TLS").unwrap(), 250);
+    assert!(!relay.log().contains("on this host alone"), "{}", relay.log());
+    let probe = run(&config, &["probe", "--send", "bob@example.org"], "");
+    let text = String::from_utf8_lossy(&probe.stdout).into_owned();
+    assert!(probe.status.success() && text.contains("verified as us.example.net"), "{text}");
+    assert_eq!(text.matches("holds it, under our name for it").count(), 3, "{text}");
+    until("both have it", || {
+        ["uk", "us/mail"].iter().all(|mail| subjects(Path::new(&at(mail))).contains_key("over TLS"))
+    });
+    relay.stop();
+    us.stop();
 }
 
 #[test]
@@ -324,4 +412,16 @@ fn every_key_is_described() {
             text.contains(&format!("\n{key} = ")) || text.contains(&format!("\n# {key} = "));
         assert!(given || text.contains(&table) || text.contains(&format!(".{key}]")), "{key}");
     }
+}
+
+/// The recipe of the crate's README is a configuration that would be taken, keys and all.
+#[test]
+fn the_recipe_is_a_configuration() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mail-dual/README.md");
+    let readme = fs::read_to_string(path).unwrap();
+    let (_, rest) = readme.split_once("```toml\n").unwrap();
+    let (recipe, _) = rest.split_once("```").unwrap();
+    let config = examples::mail::Config::parse(recipe, "the recipe").unwrap();
+    assert_eq!(config.settings().ack, mail_dual::AckPolicy::SpooledAndPeer);
+    assert_eq!(config.settings().routes.peers().len(), 1);
 }

@@ -222,20 +222,25 @@ impl Fresh {
         if stored.message.len() > FRESH / 4 {
             return;
         }
-        self.bytes += stored.message.len();
+        self.bytes += weight(stored);
         self.messages.insert(stored.head.id, Arc::clone(stored));
         while self.bytes > FRESH
             && let Some((_, oldest)) = self.messages.pop_first()
         {
-            self.bytes -= oldest.message.len();
+            self.bytes -= weight(&oldest);
         }
     }
 
     fn remove(&mut self, id: SpoolId) {
         if let Some(stored) = self.messages.remove(&id) {
-            self.bytes -= stored.message.len();
+            self.bytes -= weight(&stored);
         }
     }
+}
+
+/// About what a message takes, its head and all.
+fn weight(stored: &Stored) -> usize {
+    stored.message.len() + 1024
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -298,6 +303,7 @@ impl Engine {
     ///
     /// The system cannot give the threads that this takes.
     pub fn start(&mut self) -> std::io::Result<()> {
+        self.handle.0.give_up();
         for slot in self.handle.0.legs.values() {
             for number in 0..slot.setting.connections.max(1) {
                 let shared = Arc::clone(&self.handle.0);
@@ -430,10 +436,14 @@ impl Shared {
         if !settled.report.is_empty() {
             self.report(id, &settled.report);
         }
+        if !settled.success.is_empty() {
+            self.report_success(id, &settled.success);
+        }
         let done = {
             let mut queue = lock(&self.queue);
             let settled = queue.settle(id);
-            settled.done.then(|| queue.finish(id, self.now()))
+            let told = settled.success.is_empty();
+            (settled.done && told).then(|| queue.finish(id, self.now()))
         };
         if let Some(transition) = done {
             self.record(&[transition]);

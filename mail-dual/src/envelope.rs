@@ -398,7 +398,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn addresses_that_lettre_refuses_or_the_world_uses_are_kept_byte_for_byte() {
+    fn s13_addresses_that_lettre_refuses_or_the_world_uses_are_kept_byte_for_byte() {
         let long = format!("SRS0={}@example.org", "x".repeat(200));
         for good in [
             "postmaster",

@@ -46,6 +46,9 @@ pub struct ListenerConfig {
     pub allow: Vec<IpAddr>,
     /// How many connections there may be at once.
     pub connections: usize,
+    /// How many bytes the messages under way may take together. Above that, those that grow are
+    /// told to come again (452).
+    pub memory: usize,
     /// How long to wait for a command (RFC 5321 §4.5.3.2.7: 5 minutes), or for the next part of
     /// a message.
     pub patience: Duration,
@@ -54,7 +57,7 @@ pub struct ListenerConfig {
 }
 
 impl ListenerConfig {
-    /// Up to 200 connections without TLS, five minutes of patience, and a unix socket that every
+    /// Up to 200 connections without TLS and 512 MiB of messages under way, five minutes of patience, and a unix socket that every
     /// user of this machine may hand mail to.
     pub fn new(address: Address, session: ServerConfig) -> ListenerConfig {
         ListenerConfig {
@@ -63,6 +66,7 @@ impl ListenerConfig {
             tls: Offered::Nothing,
             allow: Vec::new(),
             connections: 200,
+            memory: 512 << 20,
             patience: Duration::from_secs(300),
             mode: 0o666,
         }
@@ -110,6 +114,45 @@ pub enum ListenError {
 }
 
 /// A socket that is bound, so that nobody else can be, and not served yet.
+///
+/// An engine's [`Handle`](crate::Handle) is what usually takes the messages.
+///
+/// ```
+/// use std::sync::Arc;
+/// use mail_dual::proto::{ClientConfig, Dialect, ServerConfig};
+/// use mail_dual::{
+///     Accept, Encryption, ForwardPath, Leg, Listener, ListenerConfig, Port, Presence, Receipt,
+///     RemoteConfig, RemoteLeg, Reply, ReversePath, SpoolId, Submission,
+/// };
+///
+/// #[derive(Debug)]
+/// struct Closed;
+///
+/// impl Accept for Closed {
+///     fn begin(&self, _: Port, _: &ReversePath, _: Option<u64>) -> Result<(), Reply> {
+///         Err(Reply::new(451, "4.3.2 come tomorrow").expect("451 is a reply code"))
+///     }
+///     fn recipient(&self, _: Port, _: &ForwardPath) -> Result<(), Reply> {
+///         Ok(())
+///     }
+///     fn accept(&self, _: Submission) -> Result<Receipt, Reply> {
+///         Err(Reply::new(451, "4.3.2 come tomorrow").expect("451 is a reply code"))
+///     }
+///     fn knows(&self, _: SpoolId, _: &ForwardPath) -> Presence {
+///         Presence::Unknown
+///     }
+/// }
+///
+/// let session = ServerConfig::new(Dialect::Lmtp, "uk.example.org", Port::Fanout);
+/// let listener = Listener::bind(ListenerConfig::new("127.0.0.1:0".parse()?, session))?;
+/// let address = listener.address().clone();
+/// let serving = listener.serve(Arc::new(Closed))?;
+/// let client = ClientConfig::new(Dialect::Lmtp, "front.example.org");
+/// let leg = RemoteLeg::new(RemoteConfig::new(address, Encryption::None, client));
+/// assert!(leg.probe()?.join(" ").contains("CHUNKING"));
+/// serving.stop();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Listener {
     config: ListenerConfig,
@@ -147,6 +190,7 @@ impl Listener {
             accept,
             bell: bell.clone(),
             connections: AtomicUsize::new(0),
+            memory: AtomicUsize::new(0),
             threads: Mutex::default(),
         });
         let acceptor = {
@@ -166,6 +210,8 @@ struct Shared {
     accept: Arc<dyn Accept>,
     bell: Bell,
     connections: AtomicUsize,
+    /// What the messages under way take.
+    memory: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 

@@ -178,6 +178,8 @@ impl fmt::Display for Trouble {
     }
 }
 
+impl std::error::Error for Trouble {}
+
 impl Outcome {
     /// What a reply in a phase means.
     ///

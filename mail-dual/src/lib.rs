@@ -1,17 +1,60 @@
 //! Mail that reaches an account on both of two servers, each message exactly once.
 //!
-//! This crate is being built. What it holds so far: messages, envelopes and replies that cannot be
-//! injected into.
+//! An [`Engine`] takes messages over from listeners, from a program, or through [`DualTransport`]
+//! from whoever uses lettre; keeps them in a [`Spool`]; and brings them through a [`Leg`] to each
+//! account, by the IP address of its server. Deciding is pure: a [`RoutingTable`] says who gets
+//! it, a [`Queue`] what is due and what follows from what happened, a [`Dsn`] what the sender is
+//! told. After [`Accept::accept`] has returned, a message reaches every leg or is reported.
 //!
 //! ```
-//! use mail_dual::{Envelope, ForwardPath, RawMessage, ReversePath};
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use mail_dual::{
+//!     Accept, Arrival, DiskFolder, Engine, Envelope, ForwardPath, LegSetting, LogOptions, LogSpool,
+//!     MaildirLeg, Port, RawMessage, ReversePath, Route, RoutingTable, Settings, Silent, Submission,
+//!     SystemClock,
+//! };
 //!
-//! let envelope = Envelope::new(
-//!     ReversePath::new("ann@example.org")?,
-//!     [ForwardPath::new("bob@example.net")?],
+//! # let scratch = tempfile::tempdir()?;
+//! # let at = |name: &str| scratch.path().join(name);
+//! let leg = |name: &str| -> Result<_, Box<dyn std::error::Error>> {
+//!     let leg = Arc::new(MaildirLeg::new(at(name))?.create(true));
+//!     Ok(LegSetting { name: name.parse()?, leg, connections: 2 })
+//! };
+//! let routes = RoutingTable::new(
+//!     vec![Route {
+//!         recipients: vec!["*@example.org".parse()?],
+//!         legs: vec!["uk".parse()?, "us".parse()?],
+//!     }],
+//!     [],
+//! );
+//! let disk = DiskFolder::open_or_create(&at("spool"))?;
+//! let spool = LogSpool::open(Arc::new(disk), LogOptions::new(0x5eed))?;
+//! let settings = Settings { reserve: 0, ..Settings::new("uk.example.net", routes) };
+//! let (mut engine, _) = Engine::open(
+//!     settings,
+//!     vec![leg("uk")?, leg("us")?],
+//!     Arc::new(spool),
+//!     Arc::new(SystemClock),
+//!     Arc::new(Silent),
 //! )?;
-//! let message = RawMessage::new("Subject: hello\r\n\r\nHow are you?\r\n")?;
-//! assert_eq!((envelope.recipients().len(), message.received_count()), (1, 0));
+//! engine.start()?;
+//!
+//! let receipt = engine.handle().accept(Submission {
+//!     envelope: Envelope::new(
+//!         ReversePath::new("ann@example.com")?,
+//!         [ForwardPath::new("bob@example.org")?],
+//!     )?,
+//!     message: RawMessage::new("Subject: hello\r\n\r\nHow are you?\r\n")?,
+//!     arrival: Arrival::local(Port::Fanout),
+//! });
+//! let id = receipt.map_err(|reply| reply.to_string())?.id;
+//! // It is on the disk now, and soon in both accounts.
+//! while engine.handle().progress(id).is_some() {
+//!     std::thread::sleep(Duration::from_millis(5));
+//! }
+//! assert_eq!(engine.handle().stats().delivered, 2);
+//! engine.shutdown()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -41,7 +84,7 @@ mod text;
 mod time;
 mod transport;
 
-pub use self::core::dsn::{Dsn, Failure};
+pub use self::core::dsn::{Account, Dsn, Fate};
 pub use self::core::leg::{BadLegName, LegName, Progress, Share, ShareProgress, State, Transition};
 pub use self::core::retry::{Breaker, RetryPolicy};
 pub use self::core::route::{AckPolicy, BadPattern, BouncePolicy, Pattern, Route, RoutingTable};

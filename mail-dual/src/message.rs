@@ -58,6 +58,12 @@ impl RawMessage {
         Ok(RawMessage([bytes, b"\r\n"].concat().into()))
     }
 
+    /// Lines that were checked while they came in, each with its CRLF.
+    pub(crate) fn of_checked(bytes: Vec<u8>) -> RawMessage {
+        debug_assert!(check(&bytes).is_ok() && (bytes.is_empty() || bytes.ends_with(b"\r\n")));
+        RawMessage(bytes.into())
+    }
+
     /// A message written on this machine, where lines end in LF as a rule: each LF without a CR
     /// becomes CRLF.
     ///

@@ -31,7 +31,7 @@ pub struct Received<'a> {
 
 /// A name of letters, digits, dots and what address literals hold; anything else becomes
 /// `unknown`, so that no name can bring brackets, quotes or line ends along.
-fn plain(name: &[u8]) -> &str {
+pub(crate) fn plain(name: &[u8]) -> &str {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
     match std::str::from_utf8(name) {
         Ok(text) if (1..=255).contains(&name.len()) && name.iter().all(allowed) => text,

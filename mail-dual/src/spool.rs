@@ -56,7 +56,8 @@ pub struct Head {
 pub struct ReportsOn {
     /// The message.
     pub id: SpoolId,
-    /// Its recipients that were not reached, by their place in the envelope.
+    /// Its recipients that were not reached, by their place in the envelope; none when it tells
+    /// of those who were.
     pub recipients: Vec<u32>,
 }
 

@@ -1,5 +1,7 @@
 //! lettre's asynchronous transport over an engine.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop right there")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -163,6 +163,22 @@ fn s9_552_means_the_same_unless_it_is_about_the_mailbox() {
 }
 
 #[test]
+fn s6_no_wait_is_shorter_than_the_standard_asks() {
+    let minutes = |minutes: u64| std::time::Duration::from_secs(60 * minutes);
+    let timeouts = mail_dual::proto::Timeouts::default();
+    for (phase, least) in [
+        (Phase::Greeting, 5),
+        (Phase::Mail, 5),
+        (Phase::Rcpt, 5),
+        (Phase::Data, 2),
+        (Phase::Dot, 10),
+    ] {
+        assert!(timeouts.for_answer(phase) >= minutes(least), "{phase}");
+    }
+    assert!(timeouts.block >= minutes(3));
+}
+
+#[test]
 fn s7_helo_when_ehlo_is_not_known_and_plain_smtp_after_it() {
     let mut scripted = Scripted::new(
         ClientConfig::new(Dialect::Smtp, "uk.example.org"),

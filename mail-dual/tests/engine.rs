@@ -1,13 +1,15 @@
 //! What the engine promises, with legs in memory that fail in every way.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop right there")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mail_dual::testing::{Behaviour, ManualClock, MemoryDisk, MemoryLeg};
+use mail_dual::testing::{Behaviour, Fault, ManualClock, MemoryDisk, MemoryLeg};
 use mail_dual::{
     Accept, AckPolicy, Arrival, Clock, Engine, Envelope, Event, ForwardPath, Handle, LegSetting,
-    LogOptions, LogSpool, Observer, Phase, Port, Presence, RawMessage, Receipt, ReversePath, Route,
-    RoutingTable, Settings, SpoolId, Submission, Timestamp,
+    LogOptions, LogSpool, Notify, Observer, Phase, Port, Presence, RawMessage, Receipt,
+    ReversePath, Route, RoutingTable, Settings, SpoolId, Submission, Timestamp,
 };
 
 #[derive(Debug, Default)]
@@ -164,6 +166,22 @@ fn i4_the_sender_is_told_only_when_nobody_was_reached() {
     assert!(text.contains("Final-Recipient: rfc822; none@example.org"), "{text}");
     assert!(!text.contains("half@example.org"), "{text}");
     assert_eq!(relay.log.count(|event| matches!(event, Event::Failed { .. })), 3);
+}
+
+#[test]
+fn s25_two_legs_tell_of_success_once_and_only_where_it_was_asked() {
+    let mut relay = relay(settings());
+    relay.engine.start().unwrap();
+    relay.send(&["bob@example.org"]);
+    let mut asked = submission(SENDER, &["bob@example.org"], 2);
+    let mut recipient = asked.envelope.recipients()[0].clone();
+    recipient.dsn.notify = Some(Notify { success: true, failure: true, delay: false });
+    asked.envelope = asked.envelope.for_recipients([recipient]).unwrap();
+    relay.handle.accept(asked).unwrap();
+    relay.until_empty();
+    let [(_, to, report)] = &relay.reports.taken()[..] else { panic!("{:?}", relay.reports) };
+    assert_eq!(to.as_str(), SENDER);
+    assert!(String::from_utf8_lossy(report.as_bytes()).contains("Action: relayed"));
 }
 
 #[test]
@@ -463,4 +481,52 @@ fn i1_i8_kill_after_kill_nothing_is_lost_or_doubled() {
         assert_eq!(ids, sent);
     }
     assert!(legs[2].taken().is_empty());
+}
+
+/// I1 and I8 at every call on the disk: whatever call is the last, what was acknowledged reaches
+/// both legs after the power is back.
+#[test]
+fn i1_i8_no_call_on_the_disk_can_be_the_last_for_a_message() {
+    let mut numbers = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        numbers ^= numbers << 13;
+        numbers ^= numbers >> 7;
+        numbers ^= numbers << 17;
+        numbers.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    };
+    let mut acknowledged_in_all = 0;
+    for call in (3..160).step_by(3) {
+        let fault = [Fault::Stop, Fault::Torn, Fault::Error(5)][call as usize / 3 % 3];
+        let legs = [(); 3].map(|()| Arc::new(MemoryLeg::new()));
+        let disk = MemoryDisk::new();
+        disk.fail_at(call, fault);
+        let mut acknowledged = Vec::new();
+        let mut relay = relay_on(disk, settings(), legs.clone(), START);
+        relay.engine.start().unwrap();
+        for at in 0..12 {
+            if at == 6 {
+                let _ = relay.handle.housekeep();
+            }
+            match relay.handle.accept(submission(SENDER, &["bob@example.org"], at)) {
+                Ok(receipt) => acknowledged.push(receipt.id),
+                Err(reply) => assert!(reply.is_transient(), "{reply}"),
+            }
+        }
+        // The threads stop with the machine; what they do after the cut cannot be.
+        let disk = relay.disk.clone();
+        drop(relay);
+        let cut = disk.after_power_cut(&mut next);
+        let mut relay = relay_on(cut, settings(), legs.clone(), START + 60_000);
+        relay.engine.start().unwrap();
+        relay.until_empty();
+        for leg in &legs[..2] {
+            let mut ids: Vec<SpoolId> = leg.taken().iter().map(|(id, ..)| *id).collect();
+            ids.sort();
+            for id in &acknowledged {
+                assert!(ids.contains(id), "call {call}, {fault:?}: {id} is lost");
+            }
+        }
+        acknowledged_in_all += acknowledged.len();
+    }
+    assert!(acknowledged_in_all > 100, "{acknowledged_in_all}");
 }

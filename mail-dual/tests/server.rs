@@ -221,6 +221,37 @@ fn what_is_hidden_in_arguments_stays_there() {
 }
 
 #[test]
+fn a_message_there_is_no_memory_for_is_read_to_its_end_and_put_off() {
+    let (mut server, store) = (server(Dialect::Lmtp), Store::default());
+    let start = format!("LHLO x\r\n{ENVELOPE}RCPT TO:<c@y.org>\r\n");
+    assert_eq!(codes(&mut server, &store, &format!("{start}DATA\r\n")), "250 250 250 250 354");
+    server.receive(&b"0123456789\r\n".repeat(1000), &store);
+    assert!(server.held() >= 12_000);
+    server.starve();
+    assert_eq!(server.held(), 0);
+    assert_eq!(codes(&mut server, &store, "more\r\n.\r\n"), "452 452");
+    assert_eq!(codes(&mut server, &store, &format!("{ENVELOPE}BDAT 4\r\n12\r\n")), "250 250 250");
+    server.starve();
+    assert_eq!(codes(&mut server, &store, "BDAT 4\r\n34\r\nBDAT 0 LAST\r\n"), "250 452");
+    assert_eq!(
+        codes(&mut server, &store, &format!("{ENVELOPE}BDAT 4 LAST\r\n12\r\n")),
+        "250 250 250"
+    );
+    assert_eq!((store.count(), server.held()), (1, 0));
+}
+
+#[test]
+fn a_hostname_that_is_none_brings_nothing_along() {
+    for dialect in [Dialect::Smtp, Dialect::Lmtp] {
+        let config = ServerConfig::new(dialect, "a\r\n250 b", Port::Fanout);
+        let mut server = Server::new(config, None, false);
+        server.greet();
+        server.receive(b"EHLO x\r\nLHLO x\r\nQUIT\r\n", &Store::default());
+        assert!(!said(&mut server).contains("250 b"));
+    }
+}
+
+#[test]
 fn everything_has_its_limit() {
     let store = Store::default();
     let mut server = server(Dialect::Smtp);

@@ -210,9 +210,12 @@ fn scripted(script: impl Fn(usize, TcpStream) + Send + 'static) -> (Address, Arc
     (address, count)
 }
 
+/// Words that lines start with, and what is said to such a line.
+type Answers<'a> = &'a [(&'a str, &'a str)];
+
 /// Answers each line that starts with a word of the list with what stands beside it, until the list
 /// is at its end; then waits for the client to go away.
-fn answer(stream: TcpStream, answers: &[(&str, &str)]) {
+fn answer(stream: TcpStream, answers: Answers<'_>) {
     let mut writer = stream.try_clone().unwrap();
     let mut reader = BufReader::new(stream);
     for (word, reply) in answers {
@@ -234,10 +237,9 @@ fn answer(stream: TcpStream, answers: &[(&str, &str)]) {
     let _ = reader.read_to_end(&mut rest);
 }
 
-fn impatient(address: &Address) -> RemoteLeg {
+fn impatient(address: &Address, short: Duration) -> RemoteLeg {
     let session = ClientConfig::new(Dialect::Smtp, "uk.example.org");
     let mut config = RemoteConfig::new(address.clone(), Encryption::None, session);
-    let short = Duration::from_millis(150);
     config.timeouts.command = short;
     config.timeouts.data = short;
     config.timeouts.dot = short;
@@ -250,7 +252,7 @@ fn impatient(address: &Address) -> RemoteLeg {
 fn s6_every_wait_has_its_end_and_its_phase() {
     const HELLO: (&str, &str) = ("", "220 hello\r\n");
     const EHLO: (&str, &str) = ("EHLO", "250-us\r\n250 PIPELINING\r\n");
-    let cases: [(&[(&str, &str)], Phase, &str); 6] = [
+    let cases: [(Answers<'static>, Phase, &str); 6] = [
         (&[], Phase::Greeting, "deferred"),
         (&[HELLO], Phase::Ehlo, "deferred"),
         (&[HELLO, EHLO], Phase::Mail, "deferred"),
@@ -260,10 +262,19 @@ fn s6_every_wait_has_its_end_and_its_phase() {
     ];
     for (answers, phase, word) in cases {
         let (address, _) = scripted(move |_, stream| answer(stream, answers));
-        let work = deliver(&impatient(&address), [job(1, &["b@y"], BODY)]);
-        let (where_, words, _) = trouble(&work);
-        assert_eq!((where_, work.words().as_str()), (phase, word), "{words}");
-        assert!(words.contains("no answer within"), "{words}");
+        // On a machine that is too busy for the server to answer in time, all get more.
+        let mut patience = Duration::from_millis(100);
+        loop {
+            let work = deliver(&impatient(&address, patience), [job(1, &["b@y"], BODY)]);
+            let (reached, words, _) = trouble(&work);
+            assert!(words.contains("no answer within"), "{words}");
+            if reached == phase {
+                assert_eq!(work.words(), word);
+                break;
+            }
+            assert!(reached < phase && patience < Duration::from_secs(60), "{words}");
+            patience *= 4;
+        }
     }
     // A drop at a time is no answer.
     let (address, _) = scripted(|_, mut stream| {
@@ -274,7 +285,8 @@ fn s6_every_wait_has_its_end_and_its_phase() {
             thread::sleep(Duration::from_millis(20));
         }
     });
-    let (phase, words, _) = trouble(&deliver(&impatient(&address), [job(1, &["b@y"], BODY)]));
+    let leg = impatient(&address, Duration::from_millis(200));
+    let (phase, words, _) = trouble(&deliver(&leg, [job(1, &["b@y"], BODY)]));
     assert!(phase == Phase::Greeting && words.contains("no answer within"), "{words}");
 }
 
@@ -302,7 +314,8 @@ fn a_server_that_closes_at_each_phase_loses_nothing_and_doubles_nothing() {
             let _ = stream.shutdown(std::net::Shutdown::Write);
             let _ = reader.read_to_end(&mut Vec::new());
         });
-        let work = deliver(&impatient(&address), [job(1, &["b@y"], BODY)]);
+        let leg = leg_to(&address, Dialect::Smtp, Encryption::None);
+        let work = deliver(&leg, [job(1, &["b@y"], BODY)]);
         // The message may have left before the client saw that nobody answers.
         let expected: &[&str] = match end {
             0..=2 => &["deferred"],
@@ -385,6 +398,31 @@ fn only_whom_we_know_and_only_so_many_get_in() {
     let mut line = String::new();
     BufReader::new(TcpStream::connect(address).unwrap()).read_line(&mut line).unwrap();
     assert!(line.starts_with("554 5.7.1 "), "{line}");
+}
+
+#[test]
+fn messages_under_way_share_a_limit_and_answers_do_not_pile_up() {
+    let store = Arc::new(Store::default());
+    let session = ServerConfig::new(Dialect::Smtp, "us.example.org", Port::Fanout);
+    let mut config = ListenerConfig::new(loopback(), session);
+    config.memory = 100_000;
+    let serving = Listener::bind(config).unwrap().serve(store.clone()).unwrap();
+    let leg = leg_to(serving.address(), Dialect::Smtp, Encryption::None);
+    let large = format!("Subject: a\r\n\r\n{}", "0123456789\r\n".repeat(100_000));
+    let jobs =
+        [job(1, &["b@y.org"], BODY), job(2, &["b@y.org"], &large), job(3, &["b@y.org"], BODY)];
+    assert_eq!(deliver(&leg, jobs).words(), "delivered deferred delivered");
+
+    // Who does not read our answers is not read either.
+    let Address::Tcp(address) = *serving.address() else { panic!() };
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut greeting = [0; 4];
+    stream.read_exact(&mut greeting).unwrap();
+    stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    stream.write_all(b"EHLO x\r\nMAIL FROM:<a@x.org>\r\n").unwrap();
+    let flood = b"RCPT TO:<b@y.org>\r\n".repeat(1000);
+    let written: usize = (0..10_000).map_while(|_| stream.write(&flood).ok()).sum();
+    assert!(written < 10_000 * flood.len(), "all of {written} bytes were read");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a spool promises, held against a disk that stops, tears, fails and forgets.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop right there")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;

@@ -3,7 +3,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Bench, keys::KeyWork, zone_files::ZoneFileWork, zones::ZoneWork};
+use super::acceptance::AcceptWork;
+use super::{Bench, keys::KeyWork, legs::LegWork, zone_files::ZoneFileWork, zones::ZoneWork};
 use crate::{
     Error, digest,
     measure::{self, Usage},
@@ -27,6 +28,10 @@ pub enum Work {
     Zones(ZoneWork),
     /// Something about zone files, which runs itself.
     ZoneFiles(ZoneFileWork),
+    /// Something about getting rid of mail, which runs itself.
+    Legs(LegWork),
+    /// Something about taking mail in, which runs itself.
+    Accept(AcceptWork),
 }
 
 impl Work {
@@ -35,6 +40,7 @@ impl Work {
         match self {
             Self::Keys(_) => "keygen-helper",
             Self::Zones(_) | Self::ZoneFiles(_) => "dns-failover",
+            Self::Legs(_) | Self::Accept(_) => "mail-dual",
             _ => "mirror",
         }
     }
@@ -48,6 +54,8 @@ impl fmt::Display for Work {
             Self::Keys(work) => work.fmt(f),
             Self::Zones(work) => work.fmt(f),
             Self::ZoneFiles(work) => work.fmt(f),
+            Self::Legs(work) => work.fmt(f),
+            Self::Accept(work) => work.fmt(f),
         }
     }
 }
@@ -95,9 +103,7 @@ impl Contestant {
                 let mut command = peers.command(tool, source, target, state);
                 measure::run(&self.work.to_string(), &mut command)
             }
-            Work::Far(_) | Work::Keys(_) | Work::Zones(_) | Work::ZoneFiles(_) => {
-                Err(self.wrong("it does not run here by itself"))
-            }
+            _ => Err(self.wrong("it does not run here by itself")),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Telling a sender who was not reached (RFC 3461 to 3464).
+//! Telling a sender who was not reached, and who was where that was asked (RFC 3461 to 3464).
 
 use std::fmt::Write;
 
@@ -18,13 +18,24 @@ const WHOLE: usize = 64 * 1024;
 /// No more of a header is returned.
 const LONGEST_HEADER: usize = 32 * 1024;
 
+/// What became of a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// A leg took it. Told to whoever asked for that (NOTIFY=SUCCESS).
+    Relayed,
+    /// No leg takes it.
+    Refused,
+    /// It was tried for as long as it is worth.
+    Expired,
+}
+
 /// What there is to tell about one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct Account {
     /// Its place in the envelope.
     pub recipient: u32,
-    /// Whether it was tried for as long as it is worth, rather than refused.
-    pub expired: bool,
+    /// What became of it.
+    pub fate: Fate,
     /// The leg that spoke last, and what it said or what happened.
     pub said: Option<(LegName, String)>,
 }
@@ -36,8 +47,8 @@ pub struct Dsn<'a> {
     pub head: &'a Head,
     /// Its octets.
     pub message: &'a RawMessage,
-    /// Who was not reached, and why.
-    pub failures: &'a [Failure],
+    /// Who was not reached, and why; or who was.
+    pub accounts: &'a [Account],
     /// Our own name.
     pub hostname: &'a str,
     /// What the notification is called.
@@ -56,30 +67,30 @@ impl Dsn<'_> {
     /// What others said is quoted without what could be taken for part of the notification.
     pub fn build(&self) -> Option<(Envelope, RawMessage)> {
         let sender = self.head.envelope.reverse_path.to_forward_path()?;
-        let failures: Vec<(&Failure, &Recipient)> = self
-            .failures
+        let accounts: Vec<(&Account, &Recipient)> = self
+            .accounts
             .iter()
-            .filter_map(|failure| Some((failure, self.recipient(failure)?)))
-            .filter(|(_, recipient)| wants_failures(recipient.dsn.notify))
+            .filter_map(|account| Some((account, self.recipient(account)?)))
+            .filter(|(account, recipient)| is_wanted(account.fate, recipient.dsn.notify))
             .collect();
-        if failures.is_empty() {
+        if accounts.is_empty() {
             return None;
         }
         let eight_bit = self.head.envelope.needs_smtputf8();
-        let text = self.write(&sender, &failures, eight_bit);
+        let text = self.write(&sender, &accounts, eight_bit);
         let mut envelope = Envelope::new(ReversePath::null(), [sender]).ok()?;
         envelope.smtputf8 = eight_bit;
         Some((envelope, RawMessage::new(text).ok()?))
     }
 
-    fn recipient(&self, failure: &Failure) -> Option<&Recipient> {
-        self.head.envelope.recipients().get(failure.recipient as usize)
+    fn recipient(&self, account: &Account) -> Option<&Recipient> {
+        self.head.envelope.recipients().get(account.recipient as usize)
     }
 
     fn write(
         &self,
         sender: &ForwardPath,
-        failures: &[(&Failure, &Recipient)],
+        accounts: &[(&Account, &Recipient)],
         eight_bit: bool,
     ) -> Vec<u8> {
         let host = inert(self.hostname, 255);
@@ -87,11 +98,25 @@ impl Dsn<'_> {
         // An old mailer must not be sent what it cannot read (RFC 6533 §3).
         let (global, charset) = if eight_bit { ("global-", "utf-8") } else { ("", "us-ascii") };
         let date = self.now.to_rfc5322();
+        let failed = accounts.iter().any(|(account, _)| account.fate != Fate::Relayed);
+        let (subject, first, last) = if failed {
+            (
+                "Undelivered mail returned to sender",
+                "Your message could not be delivered to:",
+                "It has reached none of them, and no further attempt will be made.",
+            )
+        } else {
+            (
+                "Successful mail delivery report",
+                "Your message was handed on to the mail servers of:",
+                "They do not report any further, unless something fails.",
+            )
+        };
         let id = self.id;
         let mut text = format!(
             "From: Mail Delivery System <MAILER-DAEMON@{host}>\r\n\
              To: <{sender}>\r\n\
-             Subject: Undelivered mail returned to sender\r\n\
+             Subject: {subject}\r\n\
              Date: {date}\r\n\
              Message-ID: <{id}@{host}>\r\n\
              Auto-Submitted: auto-replied\r\n\
@@ -101,14 +126,14 @@ impl Dsn<'_> {
              --{boundary}\r\n\
              Content-Type: text/plain; charset={charset}\r\n\r\n\
              This is the mail system at {host}.\r\n\r\n\
-             Your message could not be delivered to:\r\n\r\n"
+             {first}\r\n\r\n"
         );
-        for (failure, recipient) in failures {
-            let _ = write!(text, "<{}>\r\n    {}\r\n", recipient.path, self.reason(failure));
+        for (account, recipient) in accounts {
+            let _ = write!(text, "<{}>\r\n    {}\r\n", recipient.path, reason(account));
         }
         let _ = write!(
             text,
-            "\r\nIt has reached none of them, and no further attempt will be made.\r\n\r\n\
+            "\r\n{last}\r\n\r\n\
              --{boundary}\r\nContent-Type: message/{global}delivery-status\r\n\r\n"
         );
         if let Some(envid) = &self.head.envelope.dsn.envid {
@@ -116,8 +141,8 @@ impl Dsn<'_> {
         }
         let arrived = self.head.accepted.to_rfc5322();
         let _ = write!(text, "Reporting-MTA: dns; {host}\r\nArrival-Date: {arrived}\r\n");
-        for (failure, recipient) in failures {
-            self.write_status(failure, recipient, eight_bit, &mut text);
+        for (account, recipient) in accounts {
+            self.write_status(account, recipient, eight_bit, &mut text);
         }
         let mut bytes = text.into_bytes();
         self.write_original(&boundary, global, &mut bytes);
@@ -125,21 +150,9 @@ impl Dsn<'_> {
         bytes
     }
 
-    fn reason(&self, failure: &Failure) -> String {
-        let said = match &failure.said {
-            Some((leg, words)) => format!("{leg} said: {}", inert(words, 400)),
-            None => "nothing was said about why".to_owned(),
-        };
-        if failure.expired {
-            format!("given up after too many attempts; last, {said}")
-        } else {
-            said
-        }
-    }
-
     fn write_status(
         &self,
-        failure: &Failure,
+        account: &Account,
         recipient: &Recipient,
         eight_bit: bool,
         text: &mut String,
@@ -150,21 +163,23 @@ impl Dsn<'_> {
             let _ = write!(text, "Original-Recipient: {};{address}\r\n", inert(kind, 60));
         }
         let kind = if eight_bit { "utf-8" } else { "rfc822" };
-        let words = failure.said.as_ref().map(|(_, words)| inert(words, 900));
+        let words = account.said.as_ref().map(|(_, words)| inert(words, 900));
         let reply = words.as_deref().and_then(reply_code);
-        let status = match (reply, failure.expired) {
-            (Some((_, Some(enhanced))), false) => enhanced.to_string(),
-            // Delivery time expired.
-            (_, true) => "4.4.7".to_owned(),
-            (Some((code, None)), false) if code / 100 == 5 => "5.0.0".to_owned(),
-            _ => "5.4.0".to_owned(),
+        let status = match (account.fate, reply) {
+            // Relayed to where no reports come from; delivery time expired (RFC 3463 §3).
+            (Fate::Relayed, _) => "2.1.9".to_owned(),
+            (Fate::Expired, _) => "4.4.7".to_owned(),
+            (Fate::Refused, Some((_, Some(enhanced)))) => enhanced.to_string(),
+            (Fate::Refused, Some((code, None))) if code / 100 == 5 => "5.0.0".to_owned(),
+            (Fate::Refused, _) => "5.4.0".to_owned(),
         };
+        let action = if account.fate == Fate::Relayed { "relayed" } else { "failed" };
         let _ = write!(
             text,
-            "Final-Recipient: {kind}; {}\r\nAction: failed\r\nStatus: {status}\r\n",
+            "Final-Recipient: {kind}; {}\r\nAction: {action}\r\nStatus: {status}\r\n",
             recipient.path
         );
-        if let Some((leg, _)) = &failure.said {
+        if let Some((leg, _)) = &account.said {
             let _ = write!(text, "Remote-MTA: x-leg; {leg}\r\n");
         }
         if let Some(words) = words {
@@ -201,9 +216,24 @@ impl Dsn<'_> {
     }
 }
 
-/// Without NOTIFY, failures are told (RFC 3461 §4.1).
-fn wants_failures(notify: Option<Notify>) -> bool {
-    notify.is_none_or(|notify| notify.failure)
+/// Without NOTIFY, failures are told and nothing else (RFC 3461 §4.1).
+fn is_wanted(fate: Fate, notify: Option<Notify>) -> bool {
+    match fate {
+        Fate::Relayed => notify.is_some_and(|notify| notify.success),
+        Fate::Refused | Fate::Expired => notify.is_none_or(|notify| notify.failure),
+    }
+}
+
+fn reason(account: &Account) -> String {
+    let said = match &account.said {
+        Some((leg, words)) => format!("{leg} said: {}", inert(words, 400)),
+        None => "nothing was said about why".to_owned(),
+    };
+    match account.fate {
+        Fate::Relayed => "handed on".to_owned(),
+        Fate::Refused => said,
+        Fate::Expired => format!("given up after too many attempts; last, {said}"),
+    }
 }
 
 /// Words of others as they may stand in a report: on one line, without what ends or begins things.
@@ -242,12 +272,12 @@ mod tests {
         }
     }
 
-    fn build(head: &Head, failures: &[Failure]) -> Option<(Envelope, String)> {
+    fn build(head: &Head, accounts: &[Account]) -> Option<(Envelope, String)> {
         let message = RawMessage::new("Subject: hello\r\nFrom: x\r\n\r\nThe body.\r\n").unwrap();
         let dsn = Dsn {
             head,
             message: &message,
-            failures,
+            accounts,
             hostname: "uk.example.net",
             id: SpoolId::new(head.accepted, 2),
             now: head.accepted,
@@ -256,9 +286,9 @@ mod tests {
         Some((envelope, String::from_utf8(report.as_bytes().to_vec()).unwrap()))
     }
 
-    fn refused(recipient: u32, words: &str) -> Failure {
+    fn refused(recipient: u32, words: &str) -> Account {
         let said = Some(("us".parse().unwrap(), words.to_owned()));
-        Failure { recipient, expired: false, said }
+        Account { recipient, fate: Fate::Refused, said }
     }
 
     #[test]
@@ -301,6 +331,20 @@ mod tests {
         assert!(report.contains("Original-Envelope-Id: q+7\r\n"), "{report}");
         assert!(report.contains("message/rfc822") && report.contains("The body."));
         assert!(report.contains("Status: 5.0.0\r\n"));
+    }
+
+    #[test]
+    fn s25_success_is_told_to_whoever_asked_for_it() {
+        let mut head = head("ann@example.org", &["bob@example.net", "eve@example.net"]);
+        let mut recipients = head.envelope.recipients().to_vec();
+        recipients[1].dsn.notify = Some(Notify { success: true, failure: true, delay: false });
+        head.envelope = head.envelope.for_recipients(recipients).unwrap();
+        let accounts =
+            [0, 1].map(|recipient| Account { recipient, fate: Fate::Relayed, said: None });
+        let (_, report) = build(&head, &accounts).unwrap();
+        let status = "eve@example.net\r\nAction: relayed\r\nStatus: 2.1.9\r\n";
+        assert!(report.contains(status) && !report.contains("bob@example.net"), "{report}");
+        assert!(build(&head, &accounts[..1]).is_none());
     }
 
     proptest! {

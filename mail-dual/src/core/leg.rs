@@ -200,8 +200,10 @@ pub struct ShareProgress {
     pub leg: LegName,
     /// How many attempts there were that concerned this message.
     pub attempts: u16,
-    /// How many there were when a worker took it last.
-    taken_at: u16,
+    /// Whether one has ended since a worker took it.
+    counted: bool,
+    /// When the last of them ended, in seconds since 1970.
+    last: u32,
     /// Whether a worker has it now.
     pub(crate) taken: bool,
     recipients: Recipients,
@@ -211,6 +213,7 @@ pub struct ShareProgress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Recipients {
     One(u32, State),
+    #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in every queued message")]
     Many(Box<Vec<(u32, State)>>),
 }
 
@@ -223,7 +226,7 @@ impl ShareProgress {
                 Recipients::Many(Box::new(all))
             }
         };
-        ShareProgress { leg, attempts: 0, taken_at: 0, taken: false, recipients }
+        ShareProgress { leg, attempts: 0, counted: false, last: 0, taken: false, recipients }
     }
 
     /// Each recipient's place in the envelope, and where its copy is.
@@ -247,11 +250,17 @@ impl ShareProgress {
 
     pub(crate) fn take(&mut self) {
         self.taken = true;
-        self.taken_at = self.attempts;
+        self.counted = false;
     }
 
-    pub(crate) fn taken_at(&self) -> u32 {
-        u32::from(self.taken_at)
+    /// Whether an attempt that concerned the message has ended since it was taken.
+    pub(crate) fn was_tried(&self) -> bool {
+        self.counted
+    }
+
+    /// When the last attempt that concerned the message ended; 1970 when there was none.
+    pub fn last_attempt(&self) -> Timestamp {
+        Timestamp::from_millis(u64::from(self.last) * 1000)
     }
 
     /// Whether nothing more will happen on this leg.
@@ -278,7 +287,7 @@ impl ShareProgress {
         for recipient in all {
             self.set(recipient, |_| State::Pending);
         }
-        self.attempts = 0;
+        (self.attempts, self.last) = (0, 0);
     }
 }
 
@@ -364,7 +373,7 @@ impl Progress {
                     });
                 }
             }
-            Transition::Outcome { leg, recipient, state: new, attempt, .. } => {
+            Transition::Outcome { leg, recipient, state: new, attempt, at, .. } => {
                 let Some(share) = self.share_mut(leg) else { return };
                 let overtaken = u32::from(share.attempts) > attempt.saturating_add(1);
                 share.set(*recipient, |state| match state {
@@ -379,6 +388,9 @@ impl Progress {
                 });
                 let attempts = attempt.saturating_add(1).min(u32::from(u16::MAX));
                 share.attempts = share.attempts.max(attempts as u16);
+                let seconds = u32::try_from(at.as_millis() / 1000).unwrap_or(u32::MAX);
+                share.last = share.last.max(seconds);
+                share.counted = true;
             }
             Transition::Held { .. } => self.held = true,
             Transition::Released { .. } => self.held = false,
@@ -416,10 +428,11 @@ impl Progress {
     }
 
     /// The transitions that bring a new message to where this one is.
-    pub fn snapshot(&self, id: SpoolId, at: Timestamp) -> Vec<Transition> {
+    pub fn snapshot(&self, id: SpoolId) -> Vec<Transition> {
         let mut transitions = Vec::new();
         for share in &self.shares {
             let attempt = u32::from(share.attempts.saturating_sub(1));
+            let at = share.last_attempt();
             for (recipient, state) in share.recipients() {
                 let leg = share.leg.clone();
                 match state {
@@ -507,12 +520,12 @@ mod tests {
                 progress.apply(step);
             }
             let mut again = Progress::new(&plan());
-            for step in progress.snapshot(ID, Timestamp::default()) {
+            for step in progress.snapshot(ID) {
                 again.apply(&step);
             }
             prop_assert_eq!(&again, &progress);
             // A copy made while a segment goes, after what the log still has.
-            for step in progress.snapshot(ID, Timestamp::default()) {
+            for step in progress.snapshot(ID) {
                 progress.apply(&step);
             }
             prop_assert_eq!(again, progress);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::core::leg::{LegName, Progress, Share, State, Transition};
 use crate::core::retry::{Breaker, RetryPolicy};
 use crate::core::route::BouncePolicy;
+use crate::envelope::Recipient;
 use crate::id::SpoolId;
 use crate::leg::{Outcome, Presence, Scope, Trouble};
 use crate::reply::Phase;
@@ -41,6 +42,8 @@ struct Entry {
     #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in every queued message")]
     remarks: Option<Box<Vec<Remark>>>,
     size: u32,
+    /// Whether the sender wants to know that recipients were reached.
+    wants_success: bool,
 }
 
 /// The last that was said about one recipient on one leg.
@@ -59,8 +62,9 @@ struct LegQueue {
     breaker: Breaker,
     /// What is due, oldest first but for what comes back. May hold what is done by now.
     ready: VecDeque<SpoolId>,
-    /// What is due later.
+    /// What is due later, by time and by name. What is in one of the two alone counts for nothing.
     later: BTreeSet<(Timestamp, SpoolId)>,
+    due: BTreeMap<SpoolId, Timestamp>,
     /// Since when messages are in doubt.
     doubts: BTreeMap<SpoolId, Timestamp>,
     newest_next: bool,
@@ -86,8 +90,10 @@ pub struct Work {
 pub struct Settled {
     /// These recipients were not reached, and whoever has to know must be told.
     pub report: Vec<u32>,
-    /// Nothing more is to be done.
+    /// Nothing more is to be done, but for telling of success.
     pub done: bool,
+    /// The sender wants to know who was reached: these.
+    pub success: Vec<u32>,
 }
 
 /// How a leg is.
@@ -131,6 +137,9 @@ impl Queue {
             && let Some(entry) = self.messages.get_mut(&on.id)
         {
             entry.progress.reported(&on.recipients);
+            if on.recipients.is_empty() {
+                entry.wants_success = false;
+            }
         }
         if self.messages.contains_key(&head.id) {
             return;
@@ -141,7 +150,10 @@ impl Queue {
         };
         let progress = Progress::with_names(&head.plan, names);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        self.messages.insert(head.id, Entry { progress, remarks: None, size });
+        let wants = |recipient: &Recipient| recipient.dsn.notify.is_some_and(|one| one.success);
+        let wants_success =
+            !head.envelope.reverse_path.is_null() && head.envelope.recipients().iter().any(wants);
+        self.messages.insert(head.id, Entry { progress, remarks: None, size, wants_success });
     }
 
     /// Lets a new message be worked on.
@@ -189,7 +201,10 @@ impl Queue {
                 break;
             }
             queue.later.pop_first();
-            queue.ready.push_back(id);
+            if queue.due.get(&id) == Some(&due) {
+                queue.due.remove(&id);
+                queue.ready.push_back(id);
+            }
         }
         if queue.ready.is_empty() || !queue.breaker.admits(now) {
             return None;
@@ -201,6 +216,7 @@ impl Queue {
             let popped =
                 if queue.newest_next { queue.ready.pop_back() } else { queue.ready.pop_front() };
             if let Some(id) = popped
+                && !queue.due.contains_key(&id)
                 && let Some(entry) = self.messages.get_mut(&id)
                 && let Some(work) = entry.take(id, leg)
             {
@@ -300,7 +316,7 @@ impl Queue {
     pub fn give_back(&mut self, leg: &LegName, id: SpoolId, now: Timestamp, seed: u64) {
         let Some(entry) = self.messages.get_mut(&id) else { return };
         let Some(share) = entry.progress.share_mut(leg) else { return };
-        let tried = u32::from(share.attempts) > share.taken_at();
+        let tried = share.was_tried();
         share.taken = false;
         let (final_, doubt) = (share.is_final(), share.any(State::InDoubt));
         let attempts = u32::from(share.attempts);
@@ -311,12 +327,12 @@ impl Queue {
             let since = *queue.doubts.entry(id).or_insert(now);
             // The first answer may be had at once: the connection is gone, the mailbox is not.
             let wait = if since == now { Duration::from_secs(1) } else { ASK_AGAIN };
-            queue.later.insert((now.saturating_add(wait.min(self.policy.doubt)), id));
+            queue.put_off(id, now.saturating_add(wait.min(self.policy.doubt)));
         } else if queue.doubts.remove(&id).is_some() {
             queue.ready.push_front(id);
         } else if tried {
             let wait = self.policy.wait(attempts.saturating_sub(1), seed);
-            queue.later.insert((now.saturating_add(wait), id));
+            queue.put_off(id, now.saturating_add(wait));
         } else {
             queue.ready.push_front(id);
         }
@@ -378,14 +394,21 @@ impl Queue {
         let done = report.is_empty()
             && progress.is_final()
             && progress.shares().iter().all(|share| !share.taken);
-        Settled { report, done }
+        let mut success = Vec::new();
+        if done && entry.wants_success {
+            let all = progress.shares().iter().flat_map(|share| share.recipients());
+            success = all.map(|(at, _)| at).filter(|&at| progress.is_delivered(at)).collect();
+            success.sort_unstable();
+            success.dedup();
+        }
+        Settled { report, done, success }
     }
 
     /// These recipients' failure has been told; the transitions to record.
-    pub fn reported(&mut self, id: SpoolId, recipients: &[u32], at: Timestamp) -> Vec<Transition> {
+    pub fn reported(&mut self, id: SpoolId, recipients: &[u32]) -> Vec<Transition> {
         let Some(entry) = self.messages.get_mut(&id) else { return Vec::new() };
         entry.progress.reported(recipients);
-        let snapshot = entry.progress.snapshot(id, at);
+        let snapshot = entry.progress.snapshot(id);
         let told = |transition: &Transition| {
             matches!(transition, Transition::Outcome { state: State::Reported, .. })
         };
@@ -416,7 +439,7 @@ impl Queue {
                     };
                     let until = id.time().saturating_add(limit);
                     let queue = self.legs.get(&share.leg);
-                    let tried = share.attempts > 0
+                    let tried = share.last_attempt() >= until
                         || queue
                             .and_then(|queue| queue.trouble.as_ref())
                             .is_some_and(|(at, _)| *at >= until);
@@ -441,6 +464,13 @@ impl Queue {
             self.apply(transition);
         }
         transitions
+    }
+
+    /// Nobody needs to be told any more of who was reached.
+    pub fn told_success(&mut self, id: SpoolId) {
+        if let Some(entry) = self.messages.get_mut(&id) {
+            entry.wants_success = false;
+        }
     }
 
     /// Nothing more is to be done about a message: it goes; the transition to record.
@@ -495,7 +525,9 @@ impl Queue {
         let Some(entry) = self.messages.get(&id) else { return };
         for share in entry.progress.shares() {
             if !share.is_final() && !share.taken {
-                self.legs.entry(share.leg.clone()).or_default().ready.push_back(id);
+                let queue = self.legs.entry(share.leg.clone()).or_default();
+                queue.due.remove(&id);
+                queue.ready.push_back(id);
             }
         }
     }
@@ -505,9 +537,9 @@ impl Queue {
         let mut count = 0;
         for (name, queue) in &mut self.legs {
             if leg.is_none_or(|leg| leg == name) {
-                count += queue.later.len();
-                let later = std::mem::take(&mut queue.later);
-                queue.ready.extend(later.into_iter().map(|(_, id)| id));
+                count += queue.due.len();
+                queue.later.clear();
+                queue.ready.extend(std::mem::take(&mut queue.due).into_keys());
                 queue.breaker.flush(now);
             }
         }
@@ -525,6 +557,11 @@ impl Queue {
     /// How far a message is.
     pub fn progress(&self, id: SpoolId) -> Option<&Progress> {
         self.messages.get(&id).map(|entry| &entry.progress)
+    }
+
+    /// How many bytes a message has.
+    pub fn size(&self, id: SpoolId) -> Option<u32> {
+        self.messages.get(&id).map(|entry| entry.size)
     }
 
     /// What was said about those recipients of a message that were not delivered to.
@@ -549,6 +586,13 @@ impl Queue {
                 trouble: queue.trouble.as_ref().map(|(at, trouble)| (*at, remark_of(trouble))),
             })
             .collect()
+    }
+}
+
+impl LegQueue {
+    fn put_off(&mut self, id: SpoolId, until: Timestamp) {
+        self.later.insert((until, id));
+        self.due.insert(id, until);
     }
 }
 

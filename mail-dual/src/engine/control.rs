@@ -107,7 +107,7 @@ impl Handle {
     pub fn progress(&self, id: SpoolId) -> Option<QueuedMessage> {
         let queue = lock(&self.0.queue);
         let progress = queue.progress(id)?;
-        let size = queue.list(None).find(|(at, ..)| *at == id).map_or(0, |(_, size, _)| size);
+        let size = queue.size(id)?;
         Some(queued(&queue, id, size, progress))
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Event, Shared, lock};
 use crate::accept::Port;
-use crate::core::dsn::{Dsn, Failure};
+use crate::core::dsn::{Account, Dsn, Fate};
 use crate::core::leg::{Share, State, Transition};
 use crate::id::SpoolId;
 use crate::message::RawMessage;
@@ -18,6 +18,12 @@ const SYNC: Duration = Duration::from_secs(1);
 
 /// How often the rest is looked at, in rounds of that.
 const ROUNDS: u32 = 30;
+
+/// Why a sender is not told.
+enum NotTold {
+    Because(String),
+    Spool(SpoolError),
+}
 
 pub(super) fn run(shared: &Shared) {
     let mut round = 0u32;
@@ -68,7 +74,8 @@ impl Shared {
         }
     }
 
-    /// Gives up on what was tried for long enough, and reports what could not be reported yet.
+    /// Gives up on what was tried for long enough, and draws the consequences of what happened
+    /// when nobody could: before a restart, or while the disk was full.
     pub(super) fn give_up(&self) {
         let now = self.now();
         let (transitions, open) = {
@@ -106,7 +113,7 @@ impl Shared {
         let restate = |id: SpoolId| {
             let queue = lock(&self.queue);
             let Some(progress) = queue.progress(id) else { return Ok(()) };
-            self.spool.record(&progress.snapshot(id, now))
+            self.spool.record(&progress.snapshot(id))
         };
         self.spool.compact(keep_since, &restate)?;
         // A name of the peer's is remembered as long as its message can be.
@@ -118,48 +125,66 @@ impl Shared {
 
     /// Tells a sender that recipients were not reached, in one write with the fact that it was.
     pub(super) fn report(&self, id: SpoolId, recipients: &[u32]) {
-        let stored = match self.load(id) {
-            Ok(stored) => stored,
-            Err(error) => {
-                self.tell(&Event::NotReported { id, why: error.to_string() });
-                return self.mark_reported(id, recipients);
+        let accounts = self.accounts(id, recipients);
+        match self.notify(id, &accounts, recipients.to_vec()) {
+            // Once it is kept, the queue has marked the recipients as reported.
+            Ok(by) => self.tell(&Event::Reported { id, by }),
+            // It is tried again when the housekeeper comes by.
+            Err(NotTold::Spool(error)) => self.tell(&Event::SpoolTrouble { error }),
+            Err(NotTold::Because(why)) => {
+                self.tell(&Event::NotReported { id, why });
+                let transitions = lock(&self.queue).reported(id, recipients);
+                self.record_if_any(&transitions);
             }
-        };
-        let failures = self.failures(id, recipients);
+        }
+    }
+
+    /// Tells a sender who asked for it that recipients were reached.
+    pub(super) fn report_success(&self, id: SpoolId, recipients: &[u32]) {
+        let account = |&recipient: &u32| Account { recipient, fate: Fate::Relayed, said: None };
+        let accounts: Vec<Account> = recipients.iter().map(account).collect();
+        match self.notify(id, &accounts, Vec::new()) {
+            Ok(by) => self.tell(&Event::Reported { id, by }),
+            Err(NotTold::Spool(error)) => return self.tell(&Event::SpoolTrouble { error }),
+            // All is well with the message; nobody has to look after it.
+            Err(NotTold::Because(_)) => {}
+        }
+        lock(&self.queue).told_success(id);
+    }
+
+    fn notify(
+        &self,
+        id: SpoolId,
+        accounts: &[Account],
+        recipients: Vec<u32>,
+    ) -> Result<SpoolId, NotTold> {
+        let stored = self.load(id).map_err(|error| NotTold::Because(error.to_string()))?;
         let (now, by) = (self.now(), SpoolId::new(self.now(), self.clock.random()));
         let dsn = Dsn {
             head: &stored.head,
             message: &stored.message,
-            failures: &failures,
+            accounts,
             hostname: &self.settings.hostname,
             id: by,
             now,
         };
         let Some((envelope, message)) = dsn.build() else {
             let why = "the message has no sender, or one who does not want to be told";
-            self.tell(&Event::NotReported { id, why: why.to_owned() });
-            return self.mark_reported(id, recipients);
+            return Err(NotTold::Because(why.to_owned()));
         };
-        let plan = match self.settings.routes.plan(Port::Fanout, &envelope) {
-            Ok(plan) => plan,
-            Err(sender) => match &self.settings.reports {
-                Some(leg) => vec![Share { leg: leg.clone(), recipients: vec![0] }],
-                None => {
+        let plan =
+            match (self.settings.routes.plan(Port::Fanout, &envelope), &self.settings.reports) {
+                (Ok(plan), _) => plan,
+                (Err(_), Some(leg)) => vec![Share { leg: leg.clone(), recipients: vec![0] }],
+                (Err(sender), None) => {
                     let why = format!("no leg for reports is set, and {sender} is nobody of ours");
-                    self.tell(&Event::NotReported { id, why });
-                    return self.mark_reported(id, recipients);
+                    return Err(NotTold::Because(why));
                 }
-            },
-        };
+            };
         let message = self.traced(&message, by, now);
-        let reports_on = Some(ReportsOn { id, recipients: recipients.to_vec() });
+        let reports_on = Some(ReportsOn { id, recipients });
         let head = Head { id: by, accepted: now, origin: None, envelope, plan, reports_on };
-        // Once it is kept, the queue has marked the recipients as reported.
-        match self.keep(Stored { head, message }) {
-            Ok(_) => self.tell(&Event::Reported { id, by }),
-            // It is tried again when the housekeeper comes by.
-            Err(error) => self.tell(&Event::SpoolTrouble { error }),
-        }
+        self.keep(Stored { head, message }).map(|_| by).map_err(NotTold::Spool)
     }
 
     fn traced(&self, message: &RawMessage, id: SpoolId, at: crate::time::Timestamp) -> RawMessage {
@@ -175,28 +200,23 @@ impl Shared {
         })
     }
 
-    fn failures(&self, id: SpoolId, recipients: &[u32]) -> Vec<Failure> {
+    fn accounts(&self, id: SpoolId, recipients: &[u32]) -> Vec<Account> {
         let queue = lock(&self.queue);
         let remarks = queue.remarks(id);
         let progress = queue.progress(id);
-        let failure = |&recipient: &u32| {
-            let about = remarks.iter().filter(|remark| remark.recipient == recipient);
+        let account = |&recipient: &u32| {
+            let mut about = remarks.iter().rev().filter(|remark| remark.recipient == recipient);
             let refused = progress.is_some_and(|progress| {
                 let mut states =
                     progress.shares().iter().filter_map(|share| share.state(recipient));
                 states.any(|state| state == State::Failed)
             });
-            Failure {
+            Account {
                 recipient,
-                expired: !refused,
-                said: about.last().map(|remark| (remark.leg.clone(), remark.words.clone())),
+                fate: if refused { Fate::Refused } else { Fate::Expired },
+                said: about.next().map(|remark| (remark.leg.clone(), remark.words.clone())),
             }
         };
-        recipients.iter().map(failure).collect()
-    }
-
-    fn mark_reported(&self, id: SpoolId, recipients: &[u32]) {
-        let transitions = lock(&self.queue).reported(id, recipients, self.now());
-        self.record_if_any(&transitions);
+        recipients.iter().map(account).collect()
     }
 }

@@ -48,7 +48,14 @@ pub(super) fn run(shared: &Shared, name: &LegName) {
         let Some(first) = queue.next(name, shared.now()) else { continue };
         drop(queue);
         idle = false;
-        let mut feed = LegFeed { shared, name, first: None, flights: BTreeMap::new(), stop: false };
+        let mut feed = LegFeed {
+            shared,
+            name,
+            first: None,
+            flights: BTreeMap::new(),
+            stop: false,
+            spoke: false,
+        };
         let worked = catch_unwind(AssertUnwindSafe(|| {
             if first.in_doubt {
                 feed.resolve(&**leg, first);
@@ -72,6 +79,8 @@ struct LegFeed<'a> {
     flights: BTreeMap<SpoolId, Flight>,
     /// Whether the leg takes no more.
     stop: bool,
+    /// Whether anything was learnt about the leg.
+    spoke: bool,
 }
 
 /// A message that the leg has now.
@@ -154,6 +163,7 @@ impl LegFeed<'_> {
             queue.leg_unused(self.name);
             queue.give_back(self.name, work.id, self.shared.now(), self.shared.seed());
         }
+        self.spoke = true;
         self.shared.wake_leg(self.name);
         self.shared.settle(work.id);
     }
@@ -180,7 +190,6 @@ impl LegFeed<'_> {
     fn end(mut self) {
         if let Some(work) = self.first.take() {
             let mut queue = lock(&self.shared.queue);
-            queue.leg_unused(self.name);
             queue.give_back(self.name, work.id, self.shared.now(), self.shared.seed());
         }
         let left: Vec<(SpoolId, Vec<usize>, bool)> = self
@@ -202,6 +211,10 @@ impl LegFeed<'_> {
                 };
                 self.report_one(id, recipient, outcome);
             }
+        }
+        if !self.spoke {
+            // Whoever was let through to find out whether the leg is back has not found out.
+            lock(&self.shared.queue).leg_unused(self.name);
         }
     }
 
@@ -228,6 +241,7 @@ impl LegFeed<'_> {
         if std::mem::replace(reported, true) {
             return;
         }
+        self.spoke = true;
         let through = flight.reported.iter().all(|reported| *reported);
         let work = flight.work.clone();
         let (id, recipient) = (work.id, work.recipients[index]);

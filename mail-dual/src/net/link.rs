@@ -322,15 +322,16 @@ impl Link {
         let mut taken = Deadline::after(block);
         loop {
             self.send(outbox)?;
+            if had_some && outbox.is_empty() && !self.has_unsent() {
+                // Hardly anybody answers that soon; the caller comes back.
+                return Ok(Exchanged::Sent);
+            }
             if self.receive(inbox)? {
                 return Ok(Exchanged::Received);
             }
             // Reading may have made TLS want to write.
             self.flush()?;
             let unsent = !outbox.is_empty() || self.has_unsent();
-            if had_some && !unsent {
-                return Ok(Exchanged::Sent);
-            }
             if outbox.sent() >= moved + STEP {
                 moved = outbox.sent();
                 taken = Deadline::after(block);
@@ -345,20 +346,28 @@ impl Link {
         }
     }
 
-    /// Sends everything and reads nothing.
+    /// Sends everything and reads nothing. The other end has `block` for each part of it.
     pub(crate) fn send_all(
         &mut self,
         outbox: &mut Outbox,
         block: Duration,
-    ) -> Result<(), LinkError> {
-        let deadline = Deadline::after(block);
+        bell: Option<&Bell>,
+    ) -> Result<Exchanged, LinkError> {
+        let mut moved = outbox.sent();
+        let mut deadline = Deadline::after(block);
         loop {
             self.send(outbox)?;
             if outbox.is_empty() && !self.has_unsent() {
-                return Ok(());
+                return Ok(Exchanged::Sent);
             }
-            if self.wait(PollFlags::OUT, deadline, None)? != Wait::Ready {
-                return Err(LinkError::Stuck(block));
+            if outbox.sent() >= moved + STEP {
+                moved = outbox.sent();
+                deadline = Deadline::after(block);
+            }
+            match self.wait(PollFlags::OUT, deadline, bell)? {
+                Wait::Ready => {}
+                Wait::Rung => return Ok(Exchanged::Rung),
+                Wait::Over => return Err(LinkError::Stuck(block)),
             }
         }
     }
@@ -468,5 +477,53 @@ fn wait_for(fds: &mut [PollFd<'_>], left: Duration) -> Result<bool, LinkError> {
         Ok(count) => Ok(count > 0),
         Err(Errno::INTR) => Ok(false),
         Err(errno) => Err(LinkError::Io(errno.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_held_back_for_an_acknowledgement() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let near = Link::connect(&address, Duration::from_secs(10)).unwrap();
+        let far = Link::of_tcp(listener.accept().unwrap().0).unwrap();
+        for link in [near, far] {
+            let Socket::Tcp(stream) = &link.socket else { panic!("not TCP") };
+            assert!(stream.nodelay().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_whose_queue_is_full_is_not_waited_for_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let address = Address::Unix(path);
+        let mut held = Vec::new();
+        let refused = loop {
+            match Link::connect(&address, Duration::from_millis(50)) {
+                Ok(link) => held.push(link),
+                Err(error) => break error,
+            }
+            assert!(held.len() < 10_000, "the queue has no end");
+        };
+        assert!(matches!(refused, LinkError::TimedOut(_)), "{refused}");
+    }
+
+    #[test]
+    fn who_takes_nothing_is_given_up() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let mut link = Link::of_unix(near).unwrap();
+        let mut outbox = Outbox::default();
+        outbox.push(&vec![b'x'; 8 << 20]);
+        let (mut inbox, block) = (Vec::new(), Duration::from_millis(50));
+        let answer = Deadline::after(Duration::from_secs(600));
+        let error = link.exchange(&mut outbox, &mut inbox, answer, block, None).unwrap_err();
+        assert!(matches!(error, LinkError::Stuck(_)), "{error}");
     }
 }

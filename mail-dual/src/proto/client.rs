@@ -16,6 +16,7 @@ use super::transactions::Transactions;
 use crate::envelope::ForwardPath;
 use crate::id::SpoolId;
 use crate::leg::{Cause, Feed, Job, Presence, Scope, Trouble};
+use crate::received::plain;
 use crate::reply::{Phase, Reply};
 
 /// What a session needs to know before it begins.
@@ -158,6 +159,13 @@ enum Stage {
 ///
 /// Messages come from a [`Feed`] and their outcomes go there. After an error nothing more can be
 /// done with the connection, and everything that was handed in has been reported.
+///
+/// ```
+/// use mail_dual::Phase;
+/// use mail_dual::proto::{Client, ClientConfig, Dialect, Next};
+/// let client = Client::new(ClientConfig::new(Dialect::Lmtp, "uk.example.org"), false);
+/// assert_eq!(client.next(), Next::Answer(Phase::Greeting));
+/// ```
 #[derive(Debug)]
 pub struct Client {
     config: ClientConfig,
@@ -174,6 +182,8 @@ impl Client {
     /// A session on a connection that was just made; `secured` when TLS is on already.
     pub fn new(config: ClientConfig, secured: bool) -> Client {
         let transactions = Transactions::new(&config);
+        let config =
+            ClientConfig { hostname: plain(config.hostname.as_bytes()).to_owned(), ..config };
         Client {
             config,
             stage: Stage::Greeting,

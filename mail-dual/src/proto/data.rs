@@ -53,12 +53,13 @@ pub struct DataReceiver {
     size: usize,
     limit: usize,
     bad: Option<BadMessage>,
+    ended: bool,
 }
 
 impl DataReceiver {
     /// Takes at most `limit` bytes. More are read and forgotten.
     pub fn new(limit: usize) -> DataReceiver {
-        DataReceiver { at: At::Start, bytes: Vec::new(), size: 0, limit, bad: None }
+        DataReceiver { at: At::Start, bytes: Vec::new(), size: 0, limit, bad: None, ended: false }
     }
 
     /// Takes the next bytes that arrived. With the end of data among them, how many bytes belong
@@ -66,6 +67,12 @@ impl DataReceiver {
     pub fn receive(&mut self, input: &[u8]) -> Option<usize> {
         let mut rest = input;
         while let Some(&byte) = rest.first() {
+            if let Some(line) = self.whole_line(rest) {
+                self.keep(line);
+                self.at = At::Start;
+                rest = &rest[line.len()..];
+                continue;
+            }
             if self.at == At::Text {
                 // Nearly all bytes are inside a line.
                 let run = memchr::memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len());
@@ -77,10 +84,28 @@ impl DataReceiver {
             }
             rest = &rest[1..];
             if self.step(byte) {
+                self.ended = true;
                 return Some(input.len() - rest.len());
             }
         }
         None
+    }
+
+    /// The rest of the line that `input` goes on with, where nothing in it needs a closer look;
+    /// nearly all lines are like that.
+    fn whole_line<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
+        let begins = match self.at {
+            At::Start => input.first() != Some(&b'.'),
+            At::Text => true,
+            At::Cr | At::CrCr | At::Dot | At::DotCr => false,
+        };
+        // What is refused anyway is not looked at twice: it may be made to take long.
+        if !begins || self.bad.is_some() {
+            return None;
+        }
+        let line = &input[..=memchr::memchr(b'\n', input)?];
+        let text = line.strip_suffix(b"\r\n")?;
+        memchr::memchr2(b'\r', 0, text).is_none().then_some(line)
     }
 
     /// Takes one byte; true at the end of data.
@@ -129,6 +154,17 @@ impl DataReceiver {
         false
     }
 
+    /// Keeps nothing of this message any more; it is read to its end.
+    pub(crate) fn forget(&mut self) {
+        self.limit = 0;
+        self.bytes = Vec::new();
+    }
+
+    /// How many bytes are kept.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// How many bytes came so far, kept or not.
     pub(crate) fn size(&self) -> usize {
         self.size
@@ -157,6 +193,9 @@ impl DataReceiver {
         }
         if self.size > self.limit {
             return Err(DataFault::TooLarge(self.limit));
+        }
+        if self.ended {
+            return Ok(RawMessage::of_checked(self.bytes));
         }
         Ok(RawMessage::new(self.bytes)?)
     }

@@ -10,6 +10,7 @@ use crate::accept::{Accept, Arrival, Port, Submission, With};
 use crate::envelope::{Envelope, Recipient};
 use crate::leg::Presence;
 use crate::message::RawMessage;
+use crate::received::plain;
 use crate::reply::Reply;
 
 /// How much of everything a client may send.
@@ -101,6 +102,8 @@ struct Transaction {
     recipients: Vec<Recipient>,
     /// What BDAT brought so far; none before the first.
     chunks: Option<Chunks>,
+    /// There is no memory for it at present.
+    starved: bool,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +115,15 @@ struct Chunks {
 }
 
 /// A server's session over one connection.
+///
+/// ```
+/// use mail_dual::Port;
+/// use mail_dual::proto::{Dialect, Server, ServerConfig};
+/// let config = ServerConfig::new(Dialect::Smtp, "uk.example.org", Port::Fanout);
+/// let mut server = Server::new(config, None, false);
+/// server.greet();
+/// assert_eq!(server.outbox().next(), b"220 uk.example.org ESMTP\r\n");
+/// ```
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
@@ -138,6 +150,8 @@ impl Server {
     /// A session on a connection that was just taken; `secured` when TLS is on already.
     /// `address` is where the client is, none for a unix socket.
     pub fn new(config: ServerConfig, address: Option<IpAddr>, secured: bool) -> Server {
+        let config =
+            ServerConfig { hostname: plain(config.hostname.as_bytes()).to_owned(), ..config };
         Server {
             config,
             address,
@@ -191,6 +205,30 @@ impl Server {
     /// What to do after that.
     pub fn then(&self) -> Then {
         self.then
+    }
+
+    /// How much memory the message under way takes.
+    pub fn held(&self) -> usize {
+        let data = match &self.mode {
+            Mode::Data(data) => data.held(),
+            Mode::Command | Mode::Chunk { .. } => 0,
+        };
+        let chunks = self.transaction.as_ref().and_then(|transaction| transaction.chunks.as_ref());
+        data + chunks.map_or(0, |chunks| chunks.bytes.capacity())
+    }
+
+    /// Lets go of the message under way: there is no memory for it. It is read to its end, and its
+    /// sender is told to come again.
+    pub fn starve(&mut self) {
+        if let Mode::Data(data) = &mut self.mode {
+            data.forget();
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.starved = true;
+            if let Some(chunks) = &mut transaction.chunks {
+                chunks.bytes = Vec::new();
+            }
+        }
     }
 
     /// Whether a message is being sent to us right now.
@@ -412,7 +450,12 @@ impl Server {
         }
         match accept.begin(self.config.port, &mail.reverse_path, mail.size) {
             Ok(()) => {
-                self.transaction = Some(Transaction { mail, recipients: Vec::new(), chunks: None });
+                self.transaction = Some(Transaction {
+                    mail,
+                    recipients: Vec::new(),
+                    chunks: None,
+                    starved: false,
+                });
                 self.ok("2.1.0 OK");
             }
             Err(reply) => self.refuse_with(&reply),
@@ -472,9 +515,9 @@ impl Server {
 
     fn keep_chunk(&mut self, part: &[u8]) {
         let most = self.config.limits.message;
-        if let Some(Transaction { chunks: Some(chunks), .. }) = &mut self.transaction {
+        if let Some(Transaction { chunks: Some(chunks), starved, .. }) = &mut self.transaction {
             chunks.size = chunks.size.saturating_add(part.len() as u64);
-            if chunks.refused || chunks.size > most as u64 {
+            if chunks.refused || *starved || chunks.size > most as u64 {
                 chunks.bytes = Vec::new();
             } else {
                 chunks.bytes.extend_from_slice(part);
@@ -516,12 +559,14 @@ impl Server {
 
     /// The message is whole: keeps it, and answers once, or once for each recipient over LMTP.
     fn on_message(&mut self, message: Result<RawMessage, DataFault>, accept: &dyn Accept) {
-        let Some(Transaction { mail, recipients, .. }) = self.transaction.take() else { return };
+        let Some(transaction) = self.transaction.take() else { return };
+        let Transaction { mail, recipients, starved, .. } = transaction;
         let answers = match self.config.dialect {
             Dialect::Smtp => 1,
             Dialect::Lmtp => recipients.len(),
         };
         let result = match message {
+            _ if starved => Err(Reply::ours(452, "4.3.1 no memory for it now; come again")),
             Ok(message) => self.hand_over(mail, recipients, message, accept),
             Err(fault @ DataFault::TooLarge(_)) => Err(Reply::ours(552, &format!("5.3.4 {fault}"))),
             // A server behind us could take these bytes for the end of the message.

@@ -8,11 +8,12 @@ use std::sync::Arc;
 ///
 /// Names are single components. A new file or another name lasts through a power cut once
 /// [`sync`](Vfs::sync) has returned, what was written once [`VfsFile::sync`] has.
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "each fails with what the disk said, and so no other way"
+)]
 pub trait Vfs: fmt::Debug + Send + Sync {
     /// The names of all files.
-    ///
-    /// # Errors
-    /// What the disk said; so for all of these.
     fn names(&self) -> io::Result<Vec<String>>;
     /// Makes a file that must not be there yet, mode 0600.
     fn create(&self, name: &str) -> io::Result<Arc<dyn VfsFile>>;
@@ -31,11 +32,12 @@ pub trait Vfs: fmt::Debug + Send + Sync {
 }
 
 /// An open file. Calls say where they read and write, so that several threads may.
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "each fails with what the disk said, and so no other way"
+)]
 pub trait VfsFile: fmt::Debug + Send + Sync {
     /// Reads up to `buffer.len()` bytes; fewer only at the end.
-    ///
-    /// # Errors
-    /// What the disk said; so for all of these.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `bytes`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;

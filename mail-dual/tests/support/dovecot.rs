@@ -1,5 +1,6 @@
 //! A Dovecot of one's own: LMTP and IMAP over TLS on its own address, ended by its process group.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -30,7 +31,20 @@ pub(crate) struct Dovecot {
     pub(crate) name: String,
     pub(crate) lmtp: SocketAddr,
     pub(crate) imaps: SocketAddr,
+    /// Words before the program, as to run it where its mailboxes are on a small disk.
+    before: Vec<String>,
     process: Option<Child>,
+}
+
+/// How one differs from the others.
+#[derive(Debug, Default)]
+pub(crate) struct Special<'a> {
+    /// More lines of configuration.
+    pub(crate) lines: &'a str,
+    /// The accounts there are, with their quota; every account where none is given.
+    pub(crate) accounts: &'a [(&'a str, &'a str)],
+    /// The size of a disk of its own for the mailboxes, as `300k`.
+    pub(crate) disk: Option<&'a str>,
 }
 
 fn free_port(ip: &str) -> SocketAddr {
@@ -45,16 +59,16 @@ impl Dovecot {
         ip: &str,
         name: &str,
     ) -> Option<Dovecot> {
-        Dovecot::start_with(folder, authority, ip, name, "")
+        Dovecot::start_special(folder, authority, ip, name, &Special::default())
     }
 
-    /// [`start`](Self::start) with more lines of configuration.
-    pub(crate) fn start_with(
+    /// [`start`](Self::start) of one that is not like the others.
+    pub(crate) fn start_special(
         folder: &Path,
         authority: &Authority,
         ip: &str,
         name: &str,
-        lines: &str,
+        special: &Special<'_>,
     ) -> Option<Dovecot> {
         let dovecot = program("dovecot")?;
         program("lmtp")?;
@@ -84,13 +98,40 @@ impl Dovecot {
         let (certificate, key) = authority.issue(name);
         let (lmtp, imaps) = (free_port(ip), free_port(ip));
         let at = folder.display();
+        let (mut users_are, mut before) = (String::new(), Vec::new());
+        if special.accounts.is_empty() {
+            users_are = format!(
+                "passdb {{\n driver = static\n args = password={PASSWORD}\n}}\n\
+                 userdb {{\n driver = static\n args = uid={uid} gid={gid} home={at}/mail/%u\n}}\n"
+            );
+        } else {
+            let line = |(name, quota): &(&str, &str)| {
+                format!("{name}:{{PLAIN}}{PASSWORD}:{uid}:{gid}::{at}/mail/{name}::{quota}\n")
+            };
+            let accounts: String = special.accounts.iter().map(line).collect();
+            fs::write(folder.join("users"), accounts).unwrap();
+            for database in ["passdb", "userdb"] {
+                users_are +=
+                    &format!("{database} {{\n driver = passwd-file\n args = {at}/users\n}}\n");
+            }
+        }
+        if let Some(size) = special.disk {
+            let mount =
+                format!("mount -t tmpfs -o size={size},mode=777 none {at}/mail && exec \"$@\"");
+            before = ["unshare", "-m", "--", "sh", "-c", &mount, "sh"].map(String::from).to_vec();
+            let mut try_it = Command::new(&before[0]);
+            let tried = try_it.args(&before[1..]).arg("true").stderr(Stdio::null()).status();
+            if !tried.is_ok_and(|status| status.success()) {
+                println!("skipped: mounting a tmpfs is not possible here");
+                return None;
+            }
+        }
+        let lines = special.lines;
         let config = format!(
             "protocols = imap lmtp\nbase_dir = {at}/run\nstate_dir = {at}/run\nlog_path = {at}/log\n\
              ssl = yes\nssl_cert = <{}\nssl_key = <{}\nmail_location = maildir:{at}/mail/%u\n\
              first_valid_uid = 1\nmail_fsync = always\n{users}\
-             passdb {{\n driver = static\n args = password={PASSWORD}\n}}\n\
-             userdb {{\n driver = static\n args = uid={uid} gid={gid} home={at}/mail/%u\n}}\n\
-             service lmtp {{\n inet_listener lmtp {{\n  address = {ip}\n  port = {}\n  ssl = yes\n }}\n}}\n\
+             {users_are}service lmtp {{\n inet_listener lmtp {{\n  address = {ip}\n  port = {}\n  ssl = yes\n }}\n}}\n\
              service imap-login {{\n inet_listener imap {{\n  port = 0\n }}\n\
              \x20inet_listener imaps {{\n  address = {ip}\n  port = {}\n  ssl = yes\n }}\n}}\n\
              protocol lmtp {{\n lmtp_add_received_header = no\n lmtp_hdr_delivery_address = none\n}}\n{lines}",
@@ -107,6 +148,7 @@ impl Dovecot {
             name: name.to_owned(),
             lmtp,
             imaps,
+            before,
             process: None,
         };
         dovecot.resume();
@@ -116,7 +158,10 @@ impl Dovecot {
     /// Starts it again at the same address.
     pub(crate) fn resume(&mut self) {
         let log = File::create(self.folder.join("errors")).unwrap();
-        let process = Command::new(&self.program)
+        let words = self.before.iter().map(OsString::from).chain([self.program.clone().into()]);
+        let words: Vec<OsString> = words.collect();
+        let process = Command::new(&words[0])
+            .args(&words[1..])
             .arg("-F")
             .arg("-c")
             .arg(self.folder.join("config"))
@@ -144,6 +189,16 @@ impl Dovecot {
             .join("\n")
     }
 
+    /// Gives its own disk another size.
+    pub(crate) fn resize(&self, size: &str) {
+        let process = self.process.as_ref().unwrap().id().to_string();
+        let status = Command::new("nsenter")
+            .args(["-t", &process, "-m", "--", "mount", "-o", &format!("remount,size={size}")])
+            .arg(self.folder.join("mail"))
+            .status();
+        assert!(status.unwrap().success());
+    }
+
     /// Ends all of its processes without a word, as a power cut would.
     pub(crate) fn kill(&mut self) {
         self.signal(Signal::KILL);
@@ -167,10 +222,8 @@ impl Dovecot {
         if let Some(mut process) = self.process.take() {
             let _ = process.wait();
         }
-        // Dead masters leave what the next one does not expect.
-        for name in ["run/master.pid"] {
-            let _ = fs::remove_file(self.folder.join(name));
-        }
+        // A dead master leaves what the next one would take for a living one.
+        let _ = fs::remove_file(self.folder.join("run/master.pid"));
     }
 
     /// Everything in a user's INBOX, by IMAP at this server's address.

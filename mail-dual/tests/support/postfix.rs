@@ -68,6 +68,7 @@ impl Postfix {
              virtual_mailbox_domains = example.org\nvirtual_mailbox_maps = static:all\n\
              virtual_transport = {transport}\nmynetworks = 127.0.0.0/8\n\
              smtpd_relay_restrictions = permit_mynetworks, reject\n\
+             smtpd_recipient_restrictions = check_recipient_access inline:{{nobody@example.org=REJECT}}\n\
              maillog_file = {at}/log\nmaillog_file_prefixes = {at}\n\
              minimal_backoff_time = 1s\nmaximal_backoff_time = 2s\nqueue_run_delay = 1s\n\
              default_destination_concurrency_limit = 20\ninitial_destination_concurrency = 20\n"
