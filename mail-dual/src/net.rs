@@ -2,8 +2,11 @@
 
 mod address;
 mod link;
+mod socket;
 mod tls;
+mod wait;
 
 pub use address::{Address, BadAddress};
-pub(crate) use link::{Bell, Deadline, Exchanged, Link, LinkError, now};
+pub(crate) use link::{Exchanged, Link, LinkError};
 pub use tls::{BadTls, Encryption, Identity, TlsClient, TlsServer, Trust};
+pub(crate) use wait::{Bell, Deadline, now};

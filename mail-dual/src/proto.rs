@@ -6,15 +6,18 @@
 
 mod capabilities;
 mod client;
+mod client_config;
 mod command;
 mod data;
 mod outbox;
 mod replies;
 mod server;
 mod transactions;
+mod wording;
 
 pub use capabilities::Capabilities;
-pub use client::{Client, ClientConfig, Credentials, Next, Timeouts};
+pub use client::{Client, Next};
+pub use client_config::{ClientConfig, Credentials, Timeouts};
 pub use data::{DataFault, DataReceiver, append_stuffed};
 pub use outbox::Outbox;
 pub use replies::{BadReply, Lines, ReplyReader};

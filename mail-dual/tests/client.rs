@@ -584,6 +584,36 @@ proptest! {
     }
 
     #[test]
+    fn whatever_a_message_is_made_of_its_end_is_the_only_one(
+        bytes in proptest::collection::vec(prop_oneof![
+            4 => Just(b'\r'), 4 => Just(b'\n'), 4 => Just(b'.'), 1 => Just(0u8), 2 => any::<u8>()
+        ], 0..60),
+        local: bool,
+        hiding in 0usize..4,
+    ) {
+        use mail_dual::RawMessage;
+        let made = if local { RawMessage::from_local(&bytes) } else { RawMessage::new(&bytes) };
+        if let Ok(message) = made {
+            let store = Store::default();
+            let mut sent = job(1, &["b@y.org"], "");
+            sent.message = message.clone();
+            let mut work = Work::of([sent]);
+            let mut wire = Wire::new(client(Dialect::Smtp), server(Dialect::Smtp), &store);
+            wire.hidden = HIDINGS[hiding];
+            wire.run(&mut work).unwrap();
+            prop_assert_eq!(work.words(), "delivered");
+            prop_assert_eq!(store.bodies(), [message.as_bytes()]);
+            let sent = wire.to_server.iter().map(|&byte| char::from(byte)).collect::<String>();
+            let bare = sent.replace("\r\n", "");
+            prop_assert!(!bare.contains(['\r', '\n', '\0']));
+            if HIDINGS[hiding].contains(&"CHUNKING") {
+                let begun = sent.find("DATA\r\n").unwrap() + 4;
+                prop_assert_eq!(sent[begun..].find("\r\n.\r\n").unwrap() + begun + 5, sent.len());
+            }
+        }
+    }
+
+    #[test]
     fn any_bytes_leave_the_client_standing(
         lmtp: bool,
         pieces in proptest::collection::vec(prop_oneof![

@@ -5,30 +5,21 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::event::{PollFd, PollFlags};
 
 use super::address::Address;
+use super::socket::{Socket, connect_unix};
 use super::tls::{TlsClient, TlsServer};
+use super::wait::{Bell, Deadline, Wait, now, reading_and, wait_for};
 use crate::proto::Outbox;
 
 /// How much must be taken for a slow receiver to count as one that moves.
 const STEP: u64 = 1024;
 /// How much is read at once.
 const READ: usize = 64 * 1024;
-
-/// The time for deadlines.
-#[expect(clippy::disallowed_methods, reason = "this edge waits, and must know how long")]
-pub(crate) fn now() -> Instant {
-    Instant::now()
-}
 
 /// Why a connection is of no more use.
 #[derive(Debug, thiserror::Error)]
@@ -67,77 +58,6 @@ impl From<rustls::Error> for LinkError {
 impl From<io::Error> for LinkError {
     fn from(error: io::Error) -> LinkError {
         LinkError::Io(error)
-    }
-}
-
-/// Wakes every wait that looks at it, once and for all.
-#[derive(Debug, Clone)]
-pub(crate) struct Bell(Arc<OwnedFd>);
-
-impl Bell {
-    pub(crate) fn new() -> io::Result<Bell> {
-        Ok(Bell(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
-    }
-
-    pub(crate) fn ring(&self) {
-        // Full means that it was rung more often than anybody counts.
-        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
-    }
-
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        (*self.0).as_fd()
-    }
-}
-
-/// A time, and how long it was from where it was set.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadline {
-    at: Instant,
-    within: Duration,
-}
-
-impl Deadline {
-    pub(crate) fn after(within: Duration) -> Deadline {
-        // A time too far to be written is none that anybody waits for.
-        let year = Duration::from_secs(365 * 86_400);
-        Deadline { at: now() + within.min(year), within }
-    }
-}
-
-#[derive(Debug)]
-enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Socket::Tcp(stream) => stream.as_fd(),
-            Socket::Unix(stream) => stream.as_fd(),
-        }
-    }
-}
-
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.read(buffer),
-            Socket::Unix(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.write(bytes),
-            Socket::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -429,54 +349,6 @@ impl Link {
         };
         // Not ready, or interrupted: the deadline is looked at again.
         Ok(if ready || now() < deadline.at { Wait::Ready } else { Wait::Over })
-    }
-}
-
-/// Connects to a unix socket. A plain `connect` would wait without end for a server that takes no
-/// connections.
-fn connect_unix(path: &Path, timeout: Duration) -> Result<UnixStream, LinkError> {
-    let address = SocketAddrUnix::new(path).map_err(io::Error::from)?;
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-        .map_err(io::Error::from)?;
-    let deadline = Deadline::after(timeout);
-    loop {
-        match connect(&socket, &address) {
-            Ok(()) => return Ok(socket.into()),
-            // Its queue is full; there is nothing that could be waited on.
-            Err(Errno::AGAIN) if now() < deadline.at => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Err(LinkError::TimedOut(timeout)),
-            Err(errno) => return Err(LinkError::Io(errno.into())),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wait {
-    Ready,
-    Over,
-    Rung,
-}
-
-fn reading_and(writing: bool) -> PollFlags {
-    if writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN }
-}
-
-/// Waits for one of them; false when none was ready in time.
-fn wait_for(fds: &mut [PollFd<'_>], left: Duration) -> Result<bool, LinkError> {
-    // Rounded up, so that nobody turns in a circle for the last part of a millisecond.
-    let left = left + Duration::from_millis(1);
-    let timeout = Timespec {
-        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: left.subsec_nanos().into(),
-    };
-    match poll(fds, Some(&timeout)) {
-        Ok(count) => Ok(count > 0),
-        Err(Errno::INTR) => Ok(false),
-        Err(errno) => Err(LinkError::Io(errno.into())),
     }
 }
 

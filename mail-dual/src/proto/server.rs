@@ -1,77 +1,22 @@
 //! A server's session: order, limits, and the hand-over of each message.
 
+mod config;
+mod message;
+
 use std::net::IpAddr;
+
+pub use config::{Limits, ServerConfig};
+use message::Transaction;
 
 use super::Dialect;
 use super::command::{self, Command, Mail};
-use super::data::{DataFault, DataReceiver};
+use super::data::DataReceiver;
 use super::outbox::Outbox;
-use crate::accept::{Accept, Arrival, Port, Submission, With};
-use crate::envelope::{Envelope, Recipient};
+use crate::accept::{Accept, Port, With};
+use crate::envelope::Recipient;
 use crate::leg::Presence;
-use crate::message::RawMessage;
 use crate::received::plain;
 use crate::reply::Reply;
-
-/// How much of everything a client may send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Bytes of one message.
-    pub message: usize,
-    /// Recipients of one message (RFC 5321 §4.5.3.1.8: 100 at least).
-    pub recipients: usize,
-    /// Bytes of one command, with its CRLF. 512 and what the extensions add.
-    pub command: usize,
-    /// Refused commands until the session is closed; a message that is taken makes up for them.
-    pub errors: usize,
-    /// RSET, NOOP and others that bring no message on its way, until one is taken.
-    pub idle_commands: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            message: 64 << 20,
-            recipients: 1000,
-            command: 4096,
-            errors: 100,
-            idle_commands: 1000,
-        }
-    }
-}
-
-/// What a session needs to know before it begins.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ServerConfig {
-    /// SMTP or LMTP.
-    pub dialect: Dialect,
-    /// What we call ourselves.
-    pub hostname: String,
-    /// What becomes of what comes in.
-    pub port: Port,
-    /// Whether STARTTLS is offered.
-    pub starttls: bool,
-    /// Whether nothing is taken without TLS.
-    pub require_tls: bool,
-    /// How much is taken.
-    pub limits: Limits,
-}
-
-impl ServerConfig {
-    /// A session without TLS, with the usual limits.
-    pub fn new(dialect: Dialect, hostname: impl Into<String>, port: Port) -> ServerConfig {
-        ServerConfig {
-            dialect,
-            hostname: hostname.into(),
-            port,
-            starttls: false,
-            require_tls: false,
-            limits: Limits::default(),
-        }
-    }
-}
 
 /// What the owner of the connection is to do after sending what is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,25 +38,6 @@ enum Mode {
         left: u64,
         last: bool,
     },
-}
-
-/// A message that is being sent to us.
-#[derive(Debug)]
-struct Transaction {
-    mail: Mail,
-    recipients: Vec<Recipient>,
-    /// What BDAT brought so far; none before the first.
-    chunks: Option<Chunks>,
-    /// There is no memory for it at present.
-    starved: bool,
-}
-
-#[derive(Debug, Default)]
-struct Chunks {
-    bytes: Vec<u8>,
-    size: u64,
-    /// A chunk was refused: the rest of this message is read and refused (RFC 3030 §4.1).
-    refused: bool,
 }
 
 /// A server's session over one connection.
@@ -484,142 +410,5 @@ impl Server {
             }
             Err(reply) => self.refuse_with(&reply),
         }
-    }
-
-    fn on_data(&mut self, more_follows: bool) {
-        let ready = matches!(&self.transaction,
-            Some(transaction) if !transaction.recipients.is_empty() && transaction.chunks.is_none());
-        if !ready {
-            return self.refuse((503, "5.5.1 say MAIL and RCPT first"));
-        }
-        if more_follows {
-            return self
-                .turn_away(&Reply::ours(554, "5.5.0 the message came before we asked for it"));
-        }
-        self.say(&Reply::ours(354, "end with <CRLF>.<CRLF>"));
-        self.mode = Mode::Data(DataReceiver::new(self.config.limits.message));
-    }
-
-    fn on_bdat(&mut self, size: u64, last: bool, accept: &dyn Accept) {
-        if let Some(transaction) = &mut self.transaction {
-            let taken = transaction.recipients.is_empty();
-            transaction.chunks.get_or_insert_default().refused |= taken;
-        }
-        // The chunk comes in any case, because the client did not wait for an answer.
-        if size == 0 {
-            self.on_chunk(last, accept);
-        } else {
-            self.mode = Mode::Chunk { left: size, last };
-        }
-    }
-
-    fn keep_chunk(&mut self, part: &[u8]) {
-        let most = self.config.limits.message;
-        if let Some(Transaction { chunks: Some(chunks), starved, .. }) = &mut self.transaction {
-            chunks.size = chunks.size.saturating_add(part.len() as u64);
-            if chunks.refused || *starved || chunks.size > most as u64 {
-                chunks.bytes = Vec::new();
-            } else {
-                chunks.bytes.extend_from_slice(part);
-            }
-        }
-    }
-
-    fn on_chunk(&mut self, last: bool, accept: &dyn Accept) {
-        let most = self.config.limits.message;
-        let Some(Transaction { chunks: Some(chunks), recipients, .. }) = &mut self.transaction
-        else {
-            return self.refuse((503, "5.5.1 say MAIL and RCPT first"));
-        };
-        if chunks.refused {
-            let nobody = recipients.is_empty();
-            if last {
-                self.transaction = None;
-            }
-            return self.refuse(match nobody {
-                true => (503, "5.5.1 say MAIL and RCPT first"),
-                false => (503, "5.5.1 a part before this one was refused"),
-            });
-        }
-        if last {
-            let Chunks { bytes, size, .. } = std::mem::take(chunks);
-            let message = match size > most as u64 {
-                true => Err(DataFault::TooLarge(most)),
-                false => RawMessage::new(bytes).map_err(DataFault::Bad),
-            };
-            self.on_message(message, accept);
-        } else if chunks.size > most as u64 {
-            chunks.refused = true;
-            self.refuse((552, "5.3.4 the message is larger than we take"));
-        } else {
-            let size = chunks.size;
-            self.ok(&format!("2.0.0 {size} bytes so far"));
-        }
-    }
-
-    /// The message is whole: keeps it, and answers once, or once for each recipient over LMTP.
-    fn on_message(&mut self, message: Result<RawMessage, DataFault>, accept: &dyn Accept) {
-        let Some(transaction) = self.transaction.take() else { return };
-        let Transaction { mail, recipients, starved, .. } = transaction;
-        let answers = match self.config.dialect {
-            Dialect::Smtp => 1,
-            Dialect::Lmtp => recipients.len(),
-        };
-        let result = match message {
-            _ if starved => Err(Reply::ours(452, "4.3.1 no memory for it now; come again")),
-            Ok(message) => self.hand_over(mail, recipients, message, accept),
-            Err(fault @ DataFault::TooLarge(_)) => Err(Reply::ours(552, &format!("5.3.4 {fault}"))),
-            // A server behind us could take these bytes for the end of the message.
-            Err(fault) => Err(Reply::ours(550, &format!("5.5.2 {fault}"))),
-        };
-        let reply = match result {
-            Ok(reply) => {
-                self.idle = 0;
-                self.errors = 0;
-                reply
-            }
-            Err(reply) => {
-                self.errors += 1;
-                reply
-            }
-        };
-        for _ in 0..answers {
-            self.say(&reply);
-        }
-        if reply.code() == 421 {
-            self.then = Then::Close;
-        }
-    }
-
-    fn hand_over(
-        &mut self,
-        mail: Mail,
-        recipients: Vec<Recipient>,
-        message: RawMessage,
-        accept: &dyn Accept,
-    ) -> Result<Reply, Reply> {
-        let nobody = |_| Reply::ours(503, "5.5.1 say RCPT first");
-        let mut envelope = Envelope::new(mail.reverse_path, recipients).map_err(nobody)?;
-        envelope.body = mail.body;
-        envelope.smtputf8 = mail.smtputf8;
-        envelope.dsn = mail.dsn;
-        let (with, helo) = match &self.helo {
-            Some((with, name)) => (*with, Some(name.clone().into_bytes())),
-            None => (With::Smtp, None),
-        };
-        let with = match (with, self.secured) {
-            (With::Esmtp, true) => With::Esmtps,
-            (With::Lmtp, true) => With::Lmtps,
-            (with, _) => with,
-        };
-        let arrival = Arrival {
-            port: self.config.port,
-            with,
-            helo,
-            address: self.address,
-            origin: mail.origin,
-        };
-        let receipt = accept.accept(Submission { envelope, message, arrival })?;
-        Ok(Reply::ours(250, &format!("2.0.0 kept as {}", receipt.id)))
     }
 }

@@ -15,14 +15,14 @@ use std::sync::Arc;
 
 use super::Dialect;
 use super::capabilities::Capabilities;
-use super::client::{ClientConfig, presence_of};
+use super::client::presence_of;
+use super::client_config::ClientConfig;
 use super::data::append_stuffed;
 use super::outbox::Outbox;
-use crate::dsn_parameters::Notify;
-use crate::envelope::{BodyType, ForwardPath};
+use super::wording::{mail_line, rcpt_line, unsuitable};
+use crate::envelope::ForwardPath;
 use crate::id::SpoolId;
 use crate::leg::{Cause, Feed, Job, Outcome, Presence, Scope, Trouble};
-use crate::message::LONGEST_LINE;
 use crate::reply::{Phase, Reply};
 
 /// A message for some of its recipients.
@@ -181,7 +181,7 @@ impl Transactions {
         outbox: &mut Outbox,
         feed: &mut dyn Feed,
     ) {
-        if let Some(reply) = self.unsuitable(&job) {
+        if let Some(reply) = unsuitable(&job, &self.capabilities) {
             let trouble = Trouble {
                 phase: Phase::Mail,
                 scope: Scope::Message,
@@ -216,28 +216,6 @@ impl Transactions {
             answers: 0,
         });
         self.send(outbox, feed);
-    }
-
-    /// Why the server cannot take a message as it is; nothing is ever changed to make it fit.
-    fn unsuitable(&self, job: &Job) -> Option<Reply> {
-        let (message, offered) = (&job.message, &self.capabilities);
-        let size = message.len() as u64;
-        if offered.max_size.is_some_and(|most| size > most) {
-            return Some(Reply::ours(552, "5.3.4 the message is larger than the server takes"));
-        }
-        if !offered.smtputf8 && needs_smtputf8(job) {
-            return Some(Reply::ours(553, "5.6.7 the server does not take internationalized mail"));
-        }
-        if !offered.eight_bit_mime && message.is_8bit() {
-            return Some(Reply::ours(554, "5.6.3 the server does not take 8-bit mail"));
-        }
-        if !offered.chunking && message.longest_line() > LONGEST_LINE {
-            return Some(Reply::ours(
-                554,
-                "5.6.0 a line is longer than 998 bytes and the server does not offer CHUNKING",
-            ));
-        }
-        None
     }
 
     /// Sends what may be sent of the commands of the last message begun.
@@ -513,58 +491,4 @@ fn called_back(job: &Job, recipients: &[usize], feed: &mut dyn Feed) {
 fn asks_for_another_transaction(reply: &Reply) -> bool {
     matches!(reply.code(), 452 | 552)
         && reply.enhanced().is_none_or(|enhanced| enhanced.subject() != 2)
-}
-
-fn needs_smtputf8(job: &Job) -> bool {
-    let envelope = &job.envelope;
-    !envelope.reverse_path.is_ascii()
-        || envelope.recipients().iter().any(|recipient| !recipient.path.is_ascii())
-        || (envelope.smtputf8 && job.message.has_8bit_header())
-}
-
-fn mail_line(job: &Job, offered: &Capabilities, peer: bool) -> String {
-    let envelope = &job.envelope;
-    let mut line = format!("MAIL FROM:<{}>", envelope.reverse_path);
-    if offered.size {
-        line.push_str(&format!(" SIZE={}", job.message.len()));
-    }
-    if offered.eight_bit_mime && (envelope.body == BodyType::EightBitMime || job.message.is_8bit())
-    {
-        line.push_str(" BODY=8BITMIME");
-    }
-    if offered.smtputf8 && (envelope.smtputf8 || needs_smtputf8(job)) {
-        line.push_str(" SMTPUTF8");
-    }
-    if peer {
-        line.push_str(&format!(" XDUAL={}", job.id));
-        // Another server reports nothing, so that it needs to know nothing.
-        if offered.dsn {
-            if let Some(ret) = envelope.dsn.ret {
-                line.push_str(&format!(" RET={ret}"));
-            }
-            if let Some(envid) = &envelope.dsn.envid {
-                line.push_str(&format!(" ENVID={}", envid.as_str()));
-            }
-        }
-    }
-    line.push_str("\r\n");
-    line
-}
-
-fn rcpt_line(job: &Job, recipient: usize, offered: &Capabilities, peer: bool) -> String {
-    let recipient = &job.envelope.recipients()[recipient];
-    let mut line = format!("RCPT TO:<{}>", recipient.path);
-    if offered.dsn {
-        // Two servers would report twice what happened once: we do it (RFC 3461 §4.1). The other
-        // relay is one of us.
-        let notify = if peer { recipient.dsn.notify } else { Some(Notify::NEVER) };
-        if let Some(notify) = notify {
-            line.push_str(&format!(" NOTIFY={notify}"));
-        }
-        if let Some(orcpt) = recipient.dsn.orcpt.as_ref().filter(|_| peer) {
-            line.push_str(&format!(" ORCPT={orcpt}"));
-        }
-    }
-    line.push_str("\r\n");
-    line
 }
