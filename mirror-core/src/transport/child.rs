@@ -2,6 +2,7 @@
 //! configuration, jump hosts and agent, or anything else that ends at a mirror-agent.
 
 use std::io::{self, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -48,7 +49,7 @@ pub fn ssh_program(
 ) -> Result<Transport, LinkError> {
     let words = shlex::split(program).filter(|words| !words.is_empty());
     let words = words.ok_or_else(|| {
-        LinkError::Unreachable(
+        LinkError::Unready(
             "the command that is to reach it has an open quote, or no words".to_owned(),
         )
     })?;
@@ -62,7 +63,7 @@ pub fn ssh_program(
     }
     command.args(["-T", "--", &to.host, agent_command]);
     child(&mut command).map_err(|error| {
-        LinkError::Unreachable(format!("cannot start {:?}: {}", words[0], explain(&error)))
+        LinkError::Unready(format!("cannot start {:?}: {}", words[0], explain(&error)))
     })
 }
 
@@ -120,8 +121,10 @@ impl Ending for Process {
     }
 
     fn last_words(&self) -> LastWords {
-        let status = self.ended().and_then(|status| status.code());
-        LastWords { status, said: lock(&self.said).clone() }
+        let ended = self.ended();
+        let status = ended.and_then(|ended| ended.code());
+        let signal = ended.and_then(|ended| ended.signal()).map(|number| number.to_string());
+        LastWords { status, signal, said: lock(&self.said).clone() }
     }
 }
 

@@ -300,7 +300,7 @@ impl Shared {
 fn fits(message: &[u8]) -> Result<(), LinkError> {
     if message.len() > MESSAGE_MAX {
         let why = "the link carries no filter and no entry of more than 1 MiB".to_owned();
-        return Err(LinkError::Refused(why));
+        return Err(LinkError::TooMuch(why));
     }
     Ok(())
 }
