@@ -6,6 +6,7 @@
 //! directories. Contents are written by several threads.
 
 mod batch;
+mod confined;
 mod delete;
 mod exchange;
 mod metadata;

@@ -718,3 +718,54 @@ impl Carrier {
 fn waits(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A server that does what `serve` says with each connection, and how reaching it ends.
+    fn reached(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> LinkError {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let serve = Arc::new(serve);
+            for socket in listener.incoming().map_while(Result::ok) {
+                let serve = serve.clone();
+                thread::spawn(move || serve(socket));
+            }
+        });
+        let to = Destination::new("127.0.0.1", None, Some(port)).unwrap();
+        let pinned = HostKeys::Pinned(vec![FINGERPRINT.parse().unwrap()]);
+        let options = SshOptions::new(to, "nobody", pinned).timeout(Duration::from_millis(500));
+        let (tell, told) = std::sync::mpsc::channel();
+        thread::spawn(move || tell.send(ssh(&options).map(drop)));
+        // As long as the whole test may take: what has no deadline fails it.
+        let ended = told.recv_timeout(Duration::from_secs(60)).expect("it has a deadline");
+        ended.unwrap_err()
+    }
+
+    const FINGERPRINT: &str = "SHA256:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+    #[test]
+    fn s18_a_server_that_talks_without_end_before_its_banner_is_left() {
+        let error = reached(
+            |mut socket| {
+                while socket.write_all(&b"be patient\r\n".repeat(1000)).is_ok() {}
+            },
+        );
+        assert!(error.to_string().contains("does not speak SSH"), "{error}");
+    }
+
+    #[test]
+    fn s18_a_silent_server_is_met_once_whatever_number_of_key_types_there_are() {
+        let (tell, met) = std::sync::mpsc::channel();
+        let error = reached(move |mut socket| {
+            let _ = tell.send(());
+            let _ = socket.read_to_end(&mut Vec::new());
+        });
+        assert!(error.to_string().contains("does not speak SSH"), "{error}");
+        assert_eq!(met.try_iter().count(), 1);
+    }
+}
