@@ -194,6 +194,7 @@ fn greet(link: &Link, config: &AgentConfig) -> Result<Option<Tree>, LinkError> {
                 capabilities: tree.capabilities(),
                 read_only: config.read_only,
                 standing: config.standing.clone(),
+                whereabouts: tree.whereabouts(),
             };
             (Some(tree), welcome)
         }

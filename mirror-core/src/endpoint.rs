@@ -17,6 +17,7 @@ use crate::path::RelPath;
 use crate::plan::{Counts, Plan};
 use crate::policy::{Capabilities, Policy};
 use crate::progress::{Cancel, Observer};
+use crate::whereabouts::Whereabouts;
 
 /// How sure a run is that what it wrote survives a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -163,6 +164,12 @@ pub trait Endpoint: Source {
     /// # Errors
     /// Those of asking.
     fn id(&self) -> Result<RootId, Error>;
+
+    /// Where it is, for telling whether one tree lies in the other.
+    ///
+    /// # Errors
+    /// Those of walking upwards.
+    fn whereabouts(&self) -> Result<Whereabouts, Error>;
 
     /// What its host can do.
     ///

@@ -72,6 +72,7 @@ mod state;
 pub mod testing;
 mod transport;
 mod verify;
+mod whereabouts;
 mod wire;
 
 pub use agent::{AgentConfig, Limits, serve};
@@ -104,4 +105,5 @@ pub use transport::{
 #[cfg(feature = "ssh")]
 pub use transport::{BadPin, HostKeyCheck, HostKeys, Login, Pin, Secret, SshOptions, ssh};
 pub use verify::{BadLevel, Difference, Independent, Level, verify_independently};
+pub use whereabouts::Whereabouts;
 pub use wire::{LinkError, Patience, Standing};

@@ -26,6 +26,7 @@ use crate::path::{Name, RelPath};
 use crate::policy::Capabilities;
 use crate::root::Root;
 use crate::scan::{self, Scan};
+use crate::whereabouts::Whereabouts;
 
 /// A directory on this machine and all that is in it.
 #[derive(Debug)]
@@ -82,19 +83,6 @@ impl LocalTree {
     /// Where the tree is.
     pub fn path(&self) -> &Path {
         self.root.get().map_or(&self.path, Root::path)
-    }
-
-    /// Whether this tree is `outer` or lies inside it. A tree that does not exist yet is judged
-    /// by the directory it would be made in.
-    ///
-    /// # Errors
-    /// Those of walking upwards.
-    pub fn lies_within(&self, outer: &LocalTree) -> Result<bool, Error> {
-        let Some(outer) = outer.root.get() else {
-            return Ok(false);
-        };
-        let (inner, _) = self.nearest()?;
-        inner.lies_within(outer).map_err(|error| self.failed(error))
     }
 
     fn existing(&self) -> Result<&Root, Error> {
@@ -155,6 +143,11 @@ impl Endpoint for LocalTree {
             path.extend_from_slice(&name);
         }
         Ok(RootId { path: Bytes(path.into()), device, inode })
+    }
+
+    fn whereabouts(&self) -> Result<Whereabouts, Error> {
+        let (nearest, missing) = self.nearest()?;
+        Whereabouts::of(&nearest, !missing.is_empty()).map_err(|error| self.failed(error))
     }
 
     fn capabilities(&self) -> Result<Capabilities, Error> {

@@ -258,19 +258,17 @@ impl<'a> Mirror<'a> {
     }
 
     fn refuse_overlap(&self) -> Result<(), Error> {
-        let (Some(a), Some(b)) = (self.trees.a.as_local(), self.trees.b.as_local()) else {
-            return Ok(());
-        };
-        if a.lies_within(b)? {
+        let (a, b) = (self.trees.a.whereabouts()?, self.trees.b.whereabouts()?);
+        if a.lies_within(&b) {
             return Err(Refused::Overlap { inner: "source", outer: "target" }.into());
         }
-        if b.lies_within(a)? {
+        if b.lies_within(&a) {
             return Err(Refused::Overlap { inner: "target", outer: "source" }.into());
         }
         if let Some(folder) = &self.state {
-            let folder = LocalTree::open_or_create_on(self.fs.clone(), folder)?;
-            for (tree, name) in [(a, "source"), (b, "target")] {
-                if folder.lies_within(tree)? {
+            let folder = LocalTree::open_or_create_on(self.fs.clone(), folder)?.whereabouts()?;
+            for (tree, name) in [(&a, "source"), (&b, "target")] {
+                if folder.lies_within(tree) {
                     return Err(Refused::StateInside { tree: name }.into());
                 }
             }

@@ -26,6 +26,8 @@ use crate::path::RelPath;
 use crate::policy::Capabilities;
 use crate::progress::Cancel;
 use crate::transport::{LastWords, Traffic, Transport};
+use crate::whereabouts::Whereabouts;
+use crate::wire::contents::Told;
 use crate::wire::link::{Link, Patience, Role, Stream, not_an_agent};
 use crate::wire::message::{
     Answer, Digests, Enter, Hello, Request, Setback, Standing, Wanted, Welcome, decode, encode,
@@ -113,11 +115,14 @@ pub struct RemoteTree {
     root: Mutex<RootId>,
     capabilities: Capabilities,
     standing: Standing,
+    whereabouts: Whereabouts,
     read_only: bool,
     limits: Limits,
     patience: Patience,
     transfer: Mutex<Option<Arc<Transfer>>>,
     literal: Arc<AtomicU64>,
+    /// What the agent has told of changed files.
+    told: Told,
 }
 
 impl fmt::Debug for RemoteTree {
@@ -143,7 +148,7 @@ impl RemoteTree {
             Ok(link) => link,
             Err(source) => return Err(Error::Link { peer, source }),
         };
-        let (root, capabilities, read_only, standing) = match enter(&link, options) {
+        let (root, capabilities, read_only, standing, whereabouts) = match enter(&link, options) {
             Ok(entered) => entered,
             Err(error) => {
                 let source = explained(error, &link.last_words());
@@ -157,11 +162,13 @@ impl RemoteTree {
             root: Mutex::new(root),
             capabilities,
             standing,
+            whereabouts,
             read_only,
             limits: options.limits,
             patience: options.patience,
             transfer: Mutex::new(None),
             literal: Arc::default(),
+            told: Told::default(),
         })
     }
 
@@ -278,7 +285,7 @@ impl Drop for RemoteTree {
     }
 }
 
-type Entered = (RootId, Capabilities, bool, Standing);
+type Entered = (RootId, Capabilities, bool, Standing, Whereabouts);
 
 /// Greets the agent, in one flight with the wish to enter.
 fn enter(link: &Link, options: &RemoteOptions) -> Result<Entered, LinkError> {
@@ -294,7 +301,7 @@ fn enter(link: &Link, options: &RemoteOptions) -> Result<Entered, LinkError> {
     common_version(hello.versions)?;
     match decode(&stream.receive()?.ok_or(LinkError::Ended)?)? {
         Welcome::Refused(why) => Err(LinkError::Refused(valid::text(&why))),
-        Welcome::Entered { root, mut capabilities, read_only, standing } => {
+        Welcome::Entered { root, mut capabilities, read_only, standing, mut whereabouts } => {
             if root.inode == 0 && !options.may_be_missing {
                 return Err(LinkError::Protocol("a tree that must exist does not"));
             }
@@ -302,7 +309,11 @@ fn enter(link: &Link, options: &RemoteOptions) -> Result<Entered, LinkError> {
                 return Err(LinkError::Protocol("a root or groups that no host has"));
             }
             capabilities.groups.sort_unstable();
-            Ok((root, capabilities, read_only, standing))
+            if whereabouts.machine.is_none() {
+                // It may be any machine, also this one that cannot tell either.
+                whereabouts = Whereabouts { root: None, ..Whereabouts::default() };
+            }
+            Ok((root, capabilities, read_only, standing, whereabouts))
         }
     }
 }
@@ -365,6 +376,10 @@ impl Endpoint for RemoteTree {
         // Paths of different hosts are different paths.
         let path = [self.peer.as_bytes(), b":", &root.path.0].concat();
         Ok(RootId { path: Bytes(path.into()), ..root })
+    }
+
+    fn whereabouts(&self) -> Result<Whereabouts, Error> {
+        Ok(self.whereabouts.clone())
     }
 
     fn capabilities(&self) -> Result<Capabilities, Error> {

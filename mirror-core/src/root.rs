@@ -108,22 +108,18 @@ impl Root {
         self.fs.open_beneath(self.descriptor(), path.as_bytes(), Opening::Handle, false)
     }
 
-    /// Whether this is `outer` or lies below it, told by inode and not by name, so that bind
-    /// mounts and symlinks do not hide it.
-    pub(crate) fn lies_within(&self, outer: &Root) -> io::Result<bool> {
+    /// Device and inode of this directory and of each above it, up to the topmost.
+    pub(crate) fn chain(&self) -> io::Result<Vec<(u64, u64)>> {
         let fs = &*self.fs;
-        let sought = outer.device_and_inode()?;
         let mut held = fs.open_at(self.descriptor(), b".", Opening::Handle)?;
+        let mut chain = vec![device_and_inode(fs, held.as_fd())?];
         loop {
+            held = fs.open_at(held.as_fd(), b"..", Opening::Handle)?;
             let here = device_and_inode(fs, held.as_fd())?;
-            if here == sought {
-                return Ok(true);
+            if chain.last() == Some(&here) {
+                return Ok(chain);
             }
-            let above = fs.open_at(held.as_fd(), b"..", Opening::Handle)?;
-            if here == device_and_inode(fs, above.as_fd())? {
-                return Ok(false);
-            }
-            held = above;
+            chain.push(here);
         }
     }
 }

@@ -6,17 +6,22 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use common::disk::{Ground, assert_level, noise};
 use common::link::{Agent, tree_behind};
 use mirror_core::{
     AgentConfig, DeleteLimit, Durability, Ending, Endpoint, Error, Guards, LocalTree, Mirror,
-    RemoteOptions, RemoteTree, Report, Traffic, Transport, memory_pair, memory_pair_in_pieces,
+    Refused, RemoteOptions, RemoteTree, Report, Traffic, Transport, memory_pair,
+    memory_pair_in_pieces,
 };
 use proptest::prelude::*;
 
@@ -307,5 +312,82 @@ proptest! {
         agent.ended().unwrap();
         further.into_iter().for_each(|agent| agent.ended().unwrap());
         assert_level(&ground.path("src"), &ground.path("dst"));
+    }
+}
+
+#[test]
+fn trees_of_one_machine_may_not_lie_in_one_another_however_they_are_reached() {
+    let ground = Ground::new();
+    ground.write("tree/inner/file", "x");
+    let whole = AgentConfig::new(ground.path("tree"));
+    let inner = AgentConfig::new(ground.path("tree/inner"));
+    let (whole_there, inner_there) = (tree_behind(whole), tree_behind(inner));
+    let (whole_here, inner_here) = (ground.tree("tree"), ground.tree("tree/inner"));
+    let pairs: [(&dyn Endpoint, &dyn Endpoint); 3] = [
+        (&whole_there.tree, &inner_there.tree),
+        (&whole_there.tree, &inner_here),
+        (&whole_here, &inner_there.tree),
+    ];
+    for (outer, inner) in pairs {
+        for (a, b) in [(outer, inner), (inner, outer), (outer, outer)] {
+            let refused = Mirror::new(a, b).plan().unwrap_err();
+            assert!(matches!(refused, Error::Refused(Refused::Overlap { .. })), "{refused}");
+        }
+    }
+    // Nor may the state lie in one of them.
+    ground.write("other/file", "x");
+    let other = ground.tree("other");
+    let mirror = Mirror::new(&other, &whole_there.tree);
+    let kept_inside = mirror.clone().state(ground.path("tree/inner/state"));
+    let refused = kept_inside.plan().unwrap_err();
+    assert!(matches!(refused, Error::Refused(Refused::StateInside { .. })), "{refused}");
+    assert_eq!(fs::read_dir(ground.path("tree/inner")).unwrap().count(), 1);
+}
+
+/// What comes by itself may use up all credit while a file is asked for once more.
+#[test]
+fn a_file_that_keeps_changing_holds_up_nothing_behind_it() {
+    for (source_there, target_there) in [(false, true), (true, false), (true, true)] {
+        let ground = Ground::new();
+        let growing = ground.path("src/a");
+        fs::write(&growing, noise(300_000, 1)).unwrap();
+        for number in 0..15 {
+            fs::write(ground.path(&format!("src/b{number}")), noise(2_000_000, number)).unwrap();
+        }
+        fs::create_dir(ground.path("dst")).unwrap();
+        let config = |name: &str| AgentConfig::new(ground.path(name));
+        let (source, target);
+        let a: &dyn Endpoint = match source_there {
+            true => {
+                source = tree_behind(config("src"));
+                &source.tree
+            }
+            false => &ground.tree("src"),
+        };
+        let b: &dyn Endpoint = match target_there {
+            true => {
+                target = tree_behind(config("dst"));
+                &target.tree
+            }
+            false => &ground.tree("dst"),
+        };
+        let planned = Mirror::new(a, b).durability(Durability::None).plan().unwrap();
+        let stop = AtomicBool::new(false);
+        let report = thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut file = fs::OpenOptions::new().append(true).open(&growing).unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    file.write_all(b"one more line\n").unwrap();
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let report = planned.approve(&Guards::default()).unwrap().apply();
+            stop.store(true, Ordering::Relaxed);
+            report.unwrap()
+        });
+        // It was never quiet for long enough to be read.
+        assert!(report.problems.len() <= 1, "{:?}", report.problems);
+        assert_eq!(report.counts.created + report.problems.len() as u64, 16);
+        assert_eq!(fs::read(ground.path("dst/b14")).unwrap(), noise(2_000_000, 14));
     }
 }

@@ -67,11 +67,9 @@ pub(super) fn carry_out(
     }
     let telling = Telling { stream: stream.clone(), untold: Mutex::default() };
     let cancel = Cancel::default();
-    let pushed = Pushed {
-        arrivals: Arc::new(Arrivals::new(stream.clone(), tree.patience)),
-        asked: Arc::new(Asked::new(tree.patience)),
-        stream: stream.clone(),
-    };
+    let asked = Arc::new(Asked::new(tree.patience));
+    let arrivals = Arc::new(Arrivals::new(stream.clone(), tree.patience, &asked.told));
+    let pushed = Pushed { arrivals, asked, stream: stream.clone() };
     let slot = || tree.asked.lock().unwrap_or_else(PoisonError::into_inner);
     *slot() = Some(pushed.asked.clone());
     let job = Job {
@@ -120,10 +118,11 @@ pub(super) fn take_supply(
     path: &RelPath,
 ) -> Result<(), LinkError> {
     let asked = tree.asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let arrivals = Arc::new(Arrivals::asking(stream.clone(), tree.patience));
-    arrivals.asked(path);
     // Whoever asked may have given up meanwhile.
-    if asked.is_some_and(|asked| asked.answer(path, &arrivals)) {
+    let Some(asked) = asked else { return Ok(()) };
+    let arrivals = Arc::new(Arrivals::asking(stream.clone(), tree.patience, &asked.told));
+    arrivals.asked(path);
+    if asked.answer(path, &arrivals) {
         arrivals.take_in(|message| decode(message));
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::path::RelPath;
 use crate::wire::LinkError;
-use crate::wire::contents::Arrivals;
+use crate::wire::contents::{Arrivals, Told};
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -21,11 +21,13 @@ pub(super) struct Asked {
     inner: Mutex<Inner>,
     came: Condvar,
     patience: Duration,
+    /// What the caller has told of changed files in this run.
+    pub(super) told: Told,
 }
 
 impl Asked {
     pub(super) fn new(patience: Duration) -> Asked {
-        Asked { inner: Mutex::default(), came: Condvar::new(), patience }
+        Asked { inner: Mutex::default(), came: Condvar::new(), patience, told: Told::default() }
     }
 
     /// Has a file brought; returns what it arrives in. `ask` says whether anybody listens.

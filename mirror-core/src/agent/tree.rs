@@ -14,6 +14,7 @@ use crate::manifest::RootId;
 use crate::path::{RelPath, escape};
 use crate::policy::{Capabilities, Fidelity};
 use crate::root::Root;
+use crate::whereabouts::Whereabouts;
 use crate::wire::message::Enter;
 
 /// What one caller works on.
@@ -69,6 +70,16 @@ impl Tree {
             path.extend_from_slice(self.place.as_bytes());
             RootId { path: Bytes(path.into()), device: 0, inode: 0 }
         })
+    }
+
+    /// Where the tree is or will be; nothing where that cannot be told.
+    pub(super) fn whereabouts(&self) -> Whereabouts {
+        let told = match self.local() {
+            Some(tree) => tree.whereabouts().ok(),
+            // Below the agent's root at least, which is all that is held.
+            None => Whereabouts::of(&self.root, true).ok(),
+        };
+        told.unwrap_or_default()
     }
 
     pub(super) fn capabilities(&self) -> Capabilities {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::RemoteTree;
 use crate::agent::phase_of;
 use crate::endpoint::{Durability, Job, Outcome, Outcomes};
-use crate::entry::{Digest, Entry, Identity};
+use crate::entry::{Digest, Entry, Identity, Problem};
 use crate::error::Error;
 use crate::path::RelPath;
 use crate::plan::{Op, Stage};
@@ -21,6 +21,13 @@ use crate::wire::valid;
 
 /// How soon a raised cancel token is seen.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How many bytes of problems are kept.
+const PROBLEMS_MAX: usize = 64 << 20;
+
+/// How many files an agent may wait for besides what comes by itself: one for each of its threads,
+/// of which there are far fewer.
+const WANTED_MAX: usize = 64;
 
 /// What was sent for a step.
 struct Sent {
@@ -253,6 +260,7 @@ impl Push<'_> {
         let mut waited = Duration::ZERO;
         // More than an honest agent has to say.
         let mut messages_left = 16 * self.ids.len() as u64 + 10_000;
+        let (mut problems_left, mut unlisted) = (PROBLEMS_MAX, 0_u64);
         let failed = |error| self.tree.failed(error);
         let accuse = |why| Err(failed(self.stream.accuse(why)));
         loop {
@@ -297,10 +305,24 @@ impl Push<'_> {
                 Progress::Problem(problem) => {
                     let problem = valid::problem(problem);
                     self.job.observer.event(&Event::Problem(&problem));
-                    outcomes.problems.push(problem);
+                    let size = problem.path.as_bytes().len() + problem.error.len() + 64;
+                    let room = outcomes.problems.len() < self.tree.limits.problems as usize;
+                    match problems_left.checked_sub(size).filter(|_| room) {
+                        Some(left) => {
+                            problems_left = left;
+                            outcomes.problems.push(problem);
+                        }
+                        None => unlisted += 1,
+                    }
                 }
                 Progress::Wanted { path, identity } => {
-                    self.desk().wanted.push_back((path, identity));
+                    let mut desk = self.desk();
+                    if desk.wanted.len() >= WANTED_MAX {
+                        drop(desk);
+                        return accuse("S17: it asks for more files at once than it can take");
+                    }
+                    desk.wanted.push_back((path, identity));
+                    drop(desk);
                     self.called.notify_all();
                 }
                 Progress::Outcomes(list) => {
@@ -333,6 +355,10 @@ impl Push<'_> {
                     }
                     (outcomes.counts, outcomes.skipped) = (counts, skipped);
                     outcomes.bytes_copied = bytes_copied;
+                    if unlisted > 0 {
+                        let error = format!("there are {unlisted} more problems than are listed");
+                        outcomes.problems.push(Problem { path: RelPath::root(), error });
+                    }
                     return Ok(outcomes);
                 }
                 Progress::Failed(setback) => return Err(self.tree.set_back(setback)),

@@ -60,7 +60,7 @@ impl Transfer {
 impl RemoteTree {
     fn start_transfer(&self) -> Result<Transfer, LinkError> {
         let stream = Arc::new(self.open_stream(&Request::Fetch)?);
-        let arrivals = Arrivals::asking(stream.clone(), self.patience.stuck);
+        let arrivals = Arrivals::asking(stream.clone(), self.patience.stuck, &self.told);
         let literal = self.literal.clone();
         Ok(Transfer { arrivals: Arc::new(arrivals), stream, literal })
     }

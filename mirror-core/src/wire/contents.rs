@@ -4,5 +4,5 @@
 mod arrivals;
 mod sending;
 
-pub(crate) use arrivals::Arrivals;
+pub(crate) use arrivals::{Arrivals, Told};
 pub(crate) use sending::{Delivered, contents_of, send_file};

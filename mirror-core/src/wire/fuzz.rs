@@ -111,6 +111,7 @@ pub fn caller_hears(target: &Path, script: &[u8]) {
             capabilities: Capabilities::all(),
             read_only: false,
             standing: Standing::default(),
+            whereabouts: Default::default(),
         };
         say(&mut theirs, AGENT_MAGIC, &[encode(&hello), encode(&welcome)], script);
     });

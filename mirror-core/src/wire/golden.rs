@@ -19,6 +19,7 @@ use crate::manifest::RootId;
 use crate::path::{Name, RelPath};
 use crate::plan::{Counts, Expected, Op};
 use crate::policy::{Capabilities, Fidelity, Ownership};
+use crate::whereabouts::Whereabouts;
 
 /// One message, and what it says in words.
 struct Said {
@@ -206,6 +207,16 @@ fn caller() -> Vec<Said> {
         said(6, MESSAGE, &Work::Content(Part::Data(Bytes(b"end"[..].into())))),
         said(6, MESSAGE, &Work::Content(Part::End { unchanged: true })),
         said(7, OPEN, &Request::Meet),
+        said(8, OPEN, &Request::Supply(path("new/file"))),
+        said(
+            8,
+            MESSAGE,
+            &Part::Failed {
+                path: path("new/file"),
+                trouble: Trouble { errno: 2, text: String::new() },
+            },
+        ),
+        plain(8, CLOSE, &[], "close"),
         plain(0, ALIVE, &[], "alive"),
         plain(0, BYE, &[], "bye"),
     ]
@@ -232,6 +243,11 @@ fn agent() -> Vec<Said> {
                 },
                 read_only: false,
                 standing: Standing::default(),
+                whereabouts: Whereabouts {
+                    machine: Some([7; 16]),
+                    root: Some((64_769, 2)),
+                    above: vec![(64_769, 3), (64_768, 2)],
+                },
             },
         ),
         said(1, MESSAGE, &Scanned::Root(Box::new(entry("", Kind::Directory, 2)))),

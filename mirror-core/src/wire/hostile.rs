@@ -31,6 +31,7 @@ use crate::plan::{Counts, Expected, Op};
 use crate::policy::{Capabilities, Fidelity, Ownership};
 use crate::remote::{RemoteOptions, RemoteTree};
 use crate::transport::{Transport, memory_pair};
+use crate::whereabouts::Whereabouts;
 
 /// One end of a link that says whatever it likes.
 struct Speaker {
@@ -91,7 +92,16 @@ impl Speaker {
         self.say(0, &Hello { versions: VERSIONS, program: "evil".to_owned() });
         let root = RootId { path: Bytes(b"/x"[..].into()), device: 1, inode: 2 };
         let standing = Standing::default();
-        self.say(0, &Welcome::Entered { root, capabilities, read_only: false, standing });
+        self.say(
+            0,
+            &Welcome::Entered {
+                root,
+                capabilities,
+                read_only: false,
+                standing,
+                whereabouts: Whereabouts::default(),
+            },
+        );
         // Hello and the wish to enter.
         self.hear();
         self.hear();
@@ -541,14 +551,9 @@ fn s15_contents_that_cannot_be_end_the_session() {
 #[test]
 fn s16_contents_that_change_again_and_again_are_reported_and_nothing_is_made() {
     let (ran, names) = contents(|speaker, stream| {
-        for _ in 0..4 {
-            let head = Head { path: path("a"), size: 300_000, allocated: 300_000, fresh: None };
-            speaker.say(stream, &Part::Begin(head));
-            speaker.say(stream, &Part::End { unchanged: false });
-            if speaker.hear().is_none() {
-                return;
-            }
-        }
+        let head = Head { path: path("a"), size: 300_000, allocated: 300_000, fresh: None };
+        speaker.say(stream, &Part::Begin(head));
+        speaker.say(stream, &Part::End { unchanged: false });
     });
     let report = ran.unwrap();
     assert_eq!(report.problems.len(), 1, "{report:?}");

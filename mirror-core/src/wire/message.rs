@@ -15,6 +15,7 @@ use crate::manifest::RootId;
 use crate::path::{Name, RelPath};
 use crate::plan::{Counts, Op};
 use crate::policy::{Capabilities, Fidelity, Ownership};
+use crate::whereabouts::Whereabouts;
 
 /// How many bytes of a file one message carries at most.
 pub(crate) const PIECE: usize = 128 << 10;
@@ -56,7 +57,13 @@ pub(crate) struct Enter {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Welcome {
     /// The tree can be worked on.
-    Entered { root: RootId, capabilities: Capabilities, read_only: bool, standing: Standing },
+    Entered {
+        root: RootId,
+        capabilities: Capabilities,
+        read_only: bool,
+        standing: Standing,
+        whereabouts: Whereabouts,
+    },
     /// It cannot, and why.
     Refused(String),
 }

@@ -15,6 +15,8 @@ const TEXT_MAX: usize = 1000;
 const XATTR_NAME_MAX: usize = 255;
 const XATTR_VALUE_MAX: usize = 64 << 10;
 const XATTRS_MAX: usize = 1 << 20;
+/// The kernel's limit on all names of an entry, with a NUL after each (`listxattr(2)`).
+const XATTR_NAMES_MAX: usize = 64 << 10;
 
 type Checked = Result<(), LinkError>;
 
@@ -65,7 +67,7 @@ pub(crate) fn meta(meta: &Meta) -> Checked {
         return protocol("a mode with bits that no mode has");
     }
     time(meta.mtime)?;
-    let (mut total, mut last): (usize, Option<&[u8]>) = (0, None);
+    let (mut names, mut total, mut last): (usize, usize, Option<&[u8]>) = (0, 0, None);
     for (name, value) in meta.xattrs.iter() {
         if name.is_empty() || name.len() > XATTR_NAME_MAX || name.contains(&0) {
             return protocol("an extended attribute's name that no file system has");
@@ -73,8 +75,10 @@ pub(crate) fn meta(meta: &Meta) -> Checked {
         if last.is_some_and(|last| last >= name) {
             return protocol("extended attributes that are out of order");
         }
+        names += name.len() + 1;
         total += name.len() + value.len();
-        if value.len() > XATTR_VALUE_MAX || total > XATTRS_MAX {
+        let too_many = names > XATTR_NAMES_MAX || total > XATTRS_MAX;
+        if value.len() > XATTR_VALUE_MAX || too_many {
             return protocol("more extended attributes than are mirrored");
         }
         last = Some(name);

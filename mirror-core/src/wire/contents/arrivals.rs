@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -68,7 +69,15 @@ pub(crate) struct Arrivals {
     came: Condvar,
     stream: Arc<Stream>,
     patience: Duration,
+    told: Told,
 }
+
+/// How much a peer has told of what files are now, on all streams of one run. Unlike contents it is
+/// kept to the run's end, to be remembered.
+pub(crate) type Told = Arc<AtomicU64>;
+
+/// The most that is kept of it, in bytes.
+const TOLD_MAX: u64 = 64 << 20;
 
 impl fmt::Debug for Arrivals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,14 +87,14 @@ impl fmt::Debug for Arrivals {
 
 impl Arrivals {
     /// Files that the other end sends by itself.
-    pub(crate) fn new(stream: Arc<Stream>, patience: Duration) -> Arrivals {
+    pub(crate) fn new(stream: Arc<Stream>, patience: Duration, told: &Told) -> Arrivals {
         let inner = Mutex::new(Inner::default());
-        Arrivals { inner, came: Condvar::new(), stream, patience }
+        Arrivals { inner, came: Condvar::new(), stream, patience, told: told.clone() }
     }
 
     /// Files of which each has to be [`asked`](Self::asked) for.
-    pub(crate) fn asking(stream: Arc<Stream>, patience: Duration) -> Arrivals {
-        let arrivals = Arrivals::new(stream, patience);
+    pub(crate) fn asking(stream: Arc<Stream>, patience: Duration, told: &Told) -> Arrivals {
+        let arrivals = Arrivals::new(stream, patience, told);
         arrivals.lock().asked = Some(HashMap::new());
         arrivals
     }
@@ -134,6 +143,16 @@ impl Arrivals {
 
     /// Takes in what came.
     fn deliver(&self, part: Part, cost: Cost) -> Result<(), LinkError> {
+        if let Part::Whole { head, .. } | Part::Begin(head) = &part
+            && let Some(fresh) = &head.fresh
+        {
+            let size: usize =
+                fresh.meta.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+            let size = (size + size_of::<Entry>()) as u64;
+            if self.told.fetch_add(size, Ordering::Relaxed) + size > TOLD_MAX {
+                return Err(LinkError::Protocol("S17: more about changed files than is kept"));
+            }
+        }
         let mut inner = self.lock();
         let delivered = inner.deliver(part, cost);
         drop(inner);
