@@ -328,7 +328,7 @@ fn setback(error: &Error) -> Setback {
         }
         Error::OpenRoot { source, .. } => Setback::Root(telling(source)),
         Error::Cancelled => Setback::Cancelled,
-        Error::Link { source: LinkError::Refused(why), .. } => Setback::Refused(why.clone()),
+        Error::Link { source: LinkError::Declined(why), .. } => Setback::Refused(why.clone()),
         other => Setback::Refused(other.to_string()),
     }
 }
