@@ -1,6 +1,7 @@
 //! Where a tree is, and how it is reached.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
 use std::num::NonZeroU16;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -237,7 +238,9 @@ impl Reach {
                     tree.upgrade().map_or(Ok(()), |tree| tree.join(transport))
                 });
                 if let Err(error) = joined {
-                    eprintln!("mirror: going on with fewer connections: {error}");
+                    // `eprintln!` would panic where there is nobody to read it.
+                    let note = format!("mirror: going on with fewer connections: {error}\n");
+                    let _ = std::io::stderr().write_all(note.as_bytes());
                 }
             });
         }

@@ -79,7 +79,7 @@ pub(super) fn list(stream: &Stream, tree: &Tree, order: &ScanOrder) -> Result<()
         let gist = || gist::of_listing(&listing.directory, &listing.entries);
         let is_known = !known.is_empty() && known.binary_search(&gist()).is_ok();
         if is_known && runs.add(&listing) {
-            if runs.0.len() >= RUNS_TOGETHER {
+            if runs.words >= RUNS_TOGETHER {
                 std::mem::take(&mut runs).say(&say)?;
             }
             continue;
@@ -100,7 +100,7 @@ const SEEN_MAX: usize = 16 << 20;
 struct Seen(Vec<u8>);
 
 impl Seen {
-    /// Keeps a listing of which [`Runs`] say whatever is not in a part of it.
+    /// Keeps all that is ever told of a directory.
     fn of(listing: Listing) -> Seen {
         let flags = flags(&listing);
         Seen(encode(&DirectoryPart {
@@ -146,7 +146,7 @@ impl First {
             let Ok(listing) = listing else { return First { unchanged: None, seen: None } };
             digest.add(&gist::of_listing(&listing.directory, &listing.entries));
             unchanged = unchanged.and_then(|mut runs: Runs| {
-                (runs.add(&listing) && runs.0.len() <= RUNS_MAX).then_some(runs)
+                (runs.add(&listing) && runs.words <= RUNS_MAX).then_some(runs)
             });
             if let Some(all) = &mut seen {
                 let one = Seen::of(listing);
@@ -163,10 +163,11 @@ impl First {
     }
 }
 
-/// How many changes of flags are told of a tree that is otherwise as the caller remembers it.
+/// How many changes of flags and files with holes are told of a tree that is otherwise as the
+/// caller remembers it.
 const RUNS_MAX: usize = 4096;
 
-/// How many runs are kept before they are told.
+/// How many words of runs are kept before they are told.
 const RUNS_TOGETHER: usize = 64;
 
 /// How many files with holes are told of a directory that is otherwise known.
@@ -176,7 +177,11 @@ type Say<'a> = dyn Fn(&Scanned) -> Result<bool, LinkError> + 'a;
 
 /// Directories one after the other that the caller knows.
 #[derive(Default)]
-struct Runs(Vec<Known>);
+struct Runs {
+    runs: Vec<Known>,
+    /// How much there is to say: runs, and files with holes in them.
+    words: usize,
+}
 
 impl Runs {
     /// Adds a directory; false when more has to be said of it than can be said in a word.
@@ -190,7 +195,7 @@ impl Runs {
             return false;
         }
         let flags = flags(listing);
-        match self.0.last_mut() {
+        match self.runs.last_mut() {
             Some(run)
                 if run.flags == flags
                     && run.holes.is_empty()
@@ -199,14 +204,17 @@ impl Runs {
             {
                 run.directories += 1;
             }
-            _ => self.0.push(Known { directories: 1, flags, holes }),
+            _ => {
+                self.words += 1 + holes.len();
+                self.runs.push(Known { directories: 1, flags, holes });
+            }
         }
         true
     }
 
     fn say(self, say: &Say<'_>) -> Result<(), LinkError> {
         // A caller that wants no more is noticed by whoever says something else.
-        self.0.into_iter().try_for_each(|run| say(&Scanned::Known(run)).map(drop))
+        self.runs.into_iter().try_for_each(|run| say(&Scanned::Known(run)).map(drop))
     }
 }
 
