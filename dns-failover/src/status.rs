@@ -225,6 +225,13 @@ pub struct Maintenance {
     pub components: Vec<String>,
 }
 
+impl Maintenance {
+    /// A word that stays the same, and is no other part of the page's.
+    pub fn id(&self) -> String {
+        format!("window-{}", self.window.id)
+    }
+}
+
 /// How far maintenance is, in Statuspage's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -313,7 +320,7 @@ impl Page {
             epoch: state.epoch(),
             published: state.is_published() || state.epoch().number == 0,
             components,
-            incidents: timeline.incidents(source),
+            incidents: timeline.incidents(source, now),
             maintenance: timeline.maintenance(now),
             peers: peers(source, here, now),
             observers: observers(source),

@@ -1,6 +1,10 @@
 //! Status pages: what they say in good and bad hours, that nothing in them is dangerous, and that programs
 //! can read them.
 
+#[path = "../../examples/tests/support/peer.rs"]
+#[allow(dead_code, reason = "the programs test more with it")]
+mod peer;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -90,18 +94,65 @@ fn a_bad_hour() {
     let past = bad_hour();
     let peers = [past.peer(3)];
     let page = Page::of(&Source { peers: &peers, ..past.source() }, past.now);
-    assert_eq!(page.summary(), (Impact::Major, "There is an open incident"));
+    let sentence = "One site is down; the other one serves everything";
+    assert_eq!(page.summary(), (Impact::Minor, sentence));
     let [incident] = page.incidents.as_slice() else { panic!("{:?}", page.incidents) };
     assert_eq!((incident.progress, incident.resolved), (Progress::Identified, None));
     assert_eq!(incident.failed_over, Some(incident.started));
     let html = html(&page);
     for words in [
         "What is wrong now",
-        "UK was not reachable",
+        "UK is not reachable",
         "web moves from uk to us: uk is down as seen from outside and us (nothing from uk)",
         "Served from US: its best site is not up.",
     ] {
         assert!(html.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn the_worst_hour() {
+    let past = Past::new().pass(600, true, true).pass(300, true, false);
+    let mut past = past;
+    let end = past.now + Millis::from_secs(120);
+    while past.now < end {
+        for observer in ["london", "newyork", "zurich"] {
+            let report = Report::new(observer.parse().unwrap(), past.now);
+            let report = report.saw("web", "uk", false).unwrap().saw("web", "us", false).unwrap();
+            past.feed(&Event::Observed(report));
+        }
+        past.now = past.now + Millis::from_secs(2);
+    }
+    let page = Page::of(&past.source(), past.now);
+    assert_eq!(page.summary(), (Impact::Critical, "Some web sites cannot be reached"));
+    let impacts: Vec<_> = page.incidents.iter().map(|of| of.impact).collect();
+    assert_eq!(impacts, [Impact::Major, Impact::Major]);
+    let web = page.components.iter().find(|of| of.id == "service-web").unwrap();
+    assert!(web.days.last().unwrap().down >= Millis::from_secs(100));
+}
+
+/// HTML Tidy, which is a checker as well, has nothing to say about any of the pages.
+#[test]
+fn an_html_checker_finds_nothing() {
+    let Some(tidy) = peer::peer("tidy") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for (name, past) in [
+        ("good", Past::new().pass(60, true, true)),
+        ("bad", bad_hour()),
+        ("after", bad_hour().pass(900, true, true)),
+    ] {
+        let (written, windows) = hostile(&past);
+        let mut source = past.source();
+        (source.written, source.windows) = (&written, &windows);
+        let path = folder.path().join(format!("{name}.html"));
+        std::fs::write(&path, html(&Page::of(&source, past.now))).unwrap();
+        let output = std::process::Command::new(&tidy)
+            .args(["-errors", "-quiet", "-utf8"])
+            .arg(&path)
+            .output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{name}: {said}");
     }
 }
 

@@ -26,7 +26,7 @@ pub fn atom(page: &Page) -> String {
             Phase::Scheduled => page.made.min(window.starts),
         };
         let text = format!("{}: {} to {}", window.site, window.starts, window.ends);
-        let id = window.id.to_string();
+        let id = of.id();
         entries.push((updated, entry(&url, &id, title, updated, updated, &text)));
     }
     entries.sort_by(|one, other| other.cmp(one));

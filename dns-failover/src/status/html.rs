@@ -280,7 +280,7 @@ fn maintenance(out: &mut String, of: &Maintenance) -> std::fmt::Result {
         Phase::Completed => ("Over", "good"),
     };
     let title = if of.window.title.is_empty() { "Maintenance" } else { &of.window.title };
-    let id = escape(&of.window.id.to_string());
+    let id = escape(&of.id());
     write!(
         out,
         "<article class=\"card\" aria-labelledby=\"{id}\">\n<div class=\"row\"><h3 id=\"{id}\">{}</h3>\
@@ -295,7 +295,7 @@ fn maintenance(out: &mut String, of: &Maintenance) -> std::fmt::Result {
 
 fn observers(out: &mut String, page: &Page) -> std::fmt::Result {
     out.push_str(
-        "<div class=\"card scroll\" role=\"region\" aria-labelledby=\"who\" tabindex=\"0\">\n<table>\n\
+        "<div class=\"card scroll\" role=\"region\" aria-label=\"Observers\" tabindex=\"0\">\n<table>\n\
          <thead><tr><th scope=\"col\">Observer</th><th scope=\"col\">Fails together with</th>\
          <th scope=\"col\">State</th><th scope=\"col\">Last word</th></tr></thead>\n<tbody>\n",
     );

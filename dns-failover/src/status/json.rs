@@ -136,17 +136,17 @@ fn maintenance(page: &Page, of: &Maintenance) -> Value {
     let title = if window.title.is_empty() { "Maintenance" } else { &window.title };
     let resolved = (of.phase == Phase::Completed).then(|| time(window.ends));
     let update = object!({
-        "id": format!("{}-0", window.id), "incident_id": window.id, "status": of.phase, "body": title,
+        "id": format!("{}-0", of.id()), "incident_id": of.id(), "status": of.phase, "body": title,
         "created_at": time(window.starts), "updated_at": time(window.starts),
         "display_at": time(window.starts),
         "affected_components": affected(page, &of.components, "operational", "under_maintenance"),
     });
     object!({
-        "id": window.id, "name": title, "status": of.phase, "impact": "maintenance",
+        "id": of.id(), "name": title, "status": of.phase, "impact": "maintenance",
         "created_at": time(window.starts), "started_at": time(window.starts),
         "updated_at": time(window.starts), "monitoring_at": null, "resolved_at": resolved,
         "scheduled_for": time(window.starts), "scheduled_until": time(window.ends),
-        "shortlink": format!("{}/#{}", page.url, window.id), "page_id": head(page)["id"],
+        "shortlink": format!("{}/#{}", page.url, of.id()), "page_id": head(page)["id"],
         "incident_updates": [update], "components": of.components,
     })
 }

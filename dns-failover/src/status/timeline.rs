@@ -235,10 +235,10 @@ impl Timeline {
     }
 
     /// The newest first.
-    pub(super) fn incidents(&self, source: &Source<'_>) -> Vec<Incident> {
+    pub(super) fn incidents(&self, source: &Source<'_>, now: Timestamp) -> Vec<Incident> {
         let mut incidents: Vec<Incident> = Vec::new();
         for (site, outages) in &self.outages {
-            incidents.extend(outages.iter().map(|outage| self.incident(*site, outage)));
+            incidents.extend(outages.iter().map(|outage| self.incident(*site, outage, now)));
         }
         incidents.extend(source.written.iter().filter_map(written));
         incidents.sort_by(|one, other| (other.started, &other.id).cmp(&(one.started, &one.id)));
@@ -246,7 +246,7 @@ impl Timeline {
         incidents
     }
 
-    fn incident(&self, site: SiteId, outage: &Outage) -> Incident {
+    fn incident(&self, site: SiteId, outage: &Outage, now: Timestamp) -> Incident {
         let here = self.windows.iter().filter(|window| window.site == site);
         let mut covering = here.filter(|window| window.is_on(outage.from));
         let scheduled = covering.next().is_some_and(|window| {
@@ -270,10 +270,20 @@ impl Timeline {
         let mut components = vec![format!("site-{site}")];
         let moved = outage.moves.iter().map(|decision| format!("service-{}", decision.service));
         components.extend(moved);
+        // What visitors noticed of it: a minute without an answer, or less.
+        let long = |(from, until): Span| until.since(from) >= Millis::from_secs(60);
+        let span = (outage.from, outage.until.unwrap_or(now));
+        let unserved = self.unserved.values().flatten().filter_map(|of| overlap(*of, span));
+        let impact = match (scheduled, unserved.into_iter().any(long)) {
+            (true, _) => Impact::None,
+            (false, true) => Impact::Major,
+            (false, false) => Impact::Minor,
+        };
+        let verb = if outage.until.is_some() { "was" } else { "is" };
         Incident {
             id: format!("{site}-{}", outage.from.as_millis()),
-            title: format!("{} was not reachable", place(site)),
-            impact: if scheduled { Impact::None } else { Impact::Major },
+            title: format!("{} {verb} not reachable", place(site)),
+            impact,
             progress: updates.last().map_or(Progress::Investigating, |last| last.status),
             started: outage.from,
             resolved: outage.until,

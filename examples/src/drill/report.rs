@@ -235,7 +235,13 @@ impl Report {
             ("the controller has decided", recovery.detection_seconds),
             ("all surviving name servers say so", recovery.dns_seconds),
             ("pages come for all of them", recovery.web_seconds),
-            ("that is after the decision", recovery.web_seconds.zip(recovery.detection_seconds).map(|(web, decided)| web - decided)),
+            (
+                "that is after the decision",
+                recovery
+                    .web_seconds
+                    .zip(recovery.detection_seconds)
+                    .map(|(web, decided)| web - decided),
+            ),
         ] {
             writeln!(f, "{what:<36}{:>8}", seconds(value))?;
         }
