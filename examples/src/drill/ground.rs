@@ -15,6 +15,9 @@ use super::Trouble;
 /// Ports for servers: below those that the kernel gives to outgoing connections (ip(7),
 /// `ip_local_port_range`), so that nobody takes one while its server is down.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
+/// So many ports are a drill's own: drills at the same time keep out of each other's way, also while
+/// their servers are down.
+const OWN: u16 = 100;
 
 /// A folder for the drill alone, with a janitor that removes it when the drill was killed.
 #[derive(Debug)]
@@ -130,12 +133,16 @@ pub(super) fn random() -> Result<u64, Trouble> {
 /// So many addresses on loopback whose ports are free for UDP and TCP.
 pub(super) fn addresses<const N: usize>() -> Result<[SocketAddr; N], Trouble> {
     let mut held = Vec::with_capacity(N);
-    for _ in 0..10_000 {
+    let blocks = u32::from((PORTS.end - PORTS.start) / OWN);
+    let block = PORTS.start + u16::try_from(std::process::id() % blocks).unwrap_or_default() * OWN;
+    for attempt in 0..10_000 {
         if held.len() == N {
             break;
         }
-        let span = u64::from(PORTS.end - PORTS.start);
-        let port = PORTS.start + u16::try_from(random()? % span).unwrap_or_default();
+        // Where the own ones are taken, any will do.
+        let range = if attempt < 1000 { block..block + OWN } else { PORTS };
+        let span = u64::from(range.end - range.start);
+        let port = range.start + u16::try_from(random()? % span).unwrap_or_default();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if let (Ok(tcp), Ok(udp)) = (TcpListener::bind(address), UdpSocket::bind(address)) {
             held.push((address, tcp, udp));

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use dns_failover::SiteId;
 
@@ -116,11 +117,25 @@ impl Host {
         count
     }
 
-    /// Its disk is gone: at once for everybody who looks, and then for good.
-    pub(super) fn burn(&self, ground: &ground::Ground) -> Result<(), Trouble> {
+    /// Its disk is gone: at once for everybody who looks. What is left of it goes meanwhile.
+    pub(super) fn burn(&self, ground: &ground::Ground) -> Result<Ashes, Trouble> {
         let ashes = ground.path("ashes");
         fs::rename(&self.folder, &ashes)
-            .and_then(|()| fs::remove_dir_all(&ashes))
-            .map_err(|error| Trouble::at("cannot burn", &self.folder, &error))
+            .map_err(|error| Trouble::at("cannot burn", &self.folder, &error))?;
+        // What cannot be removed goes with the ground.
+        Ok(Ashes(Some(thread::spawn(move || drop(fs::remove_dir_all(ashes))))))
+    }
+}
+
+/// The rest of a disk that burned. Dropping this waits until it is gone.
+#[derive(Debug)]
+pub(super) struct Ashes(Option<JoinHandle<()>>);
+
+impl Drop for Ashes {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            // A panic was told when it happened.
+            let _ = thread.join();
+        }
     }
 }

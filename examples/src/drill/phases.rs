@@ -13,7 +13,7 @@ use mirror_core::{Extraneous, Filter, Policy, Report as MirrorReport, Transport}
 
 use super::controller::{Controller, OBSERVERS, is_move};
 use super::ground::Ground;
-use super::host::Host;
+use super::host::{Ashes, Host};
 use super::keys::{self, Access};
 use super::names::{Names, SERVERS};
 use super::post::{self, Sender};
@@ -51,6 +51,7 @@ struct Drill<'a> {
     unmirrored: Vec<String>,
     /// What must be in the site in the end, written while the US served; none for what was deleted.
     kept: BTreeMap<String, Option<String>>,
+    ashes: Option<Ashes>,
     ground: Ground,
 }
 
@@ -81,6 +82,7 @@ pub(super) fn all(options: &Options, tale: &Tale, report: &mut Report) -> Result
         fire: now,
         unmirrored: Vec::new(),
         kept: BTreeMap::new(),
+        ashes: None,
         ground,
     };
     let phases: [(&'static str, Work<'_>); 9] = [
@@ -344,7 +346,7 @@ impl Drill<'_> {
         let what = if self.options.outage {
             "outage in the UK"
         } else {
-            self.uk.burn(&self.ground)?;
+            self.ashes = Some(self.uk.burn(&self.ground)?);
             "fire in the UK"
         };
         self.marks.push((self.fire, what.to_owned()));

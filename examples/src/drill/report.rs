@@ -235,9 +235,58 @@ impl Report {
             ("the controller has decided", recovery.detection_seconds),
             ("all surviving name servers say so", recovery.dns_seconds),
             ("pages come for all of them", recovery.web_seconds),
+            (
+                "that is after the decision",
+                recovery
+                    .web_seconds
+                    .zip(recovery.detection_seconds)
+                    .map(|(web, decided)| web - decided),
+            ),
         ] {
             writeln!(f, "{what:<36}{:>8}", seconds(value))?;
         }
         writeln!(f, "Resolvers may keep the old address for its TTL, 30 s, on top of that.")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(report: &Report) -> String {
+        report.to_string()
+    }
+
+    #[test]
+    fn the_time_line_counts_from_the_fire_and_is_in_order() {
+        let at = |millis| Timestamp::from_millis(1_795_374_000_000 + millis);
+        let mut report = Report::new(false);
+        report.draw(vec![(at(840), "pages".into()), (at(-1500), "mirror".into())], at(0));
+        let seconds: Vec<f64> = report.timeline.iter().map(|mark| mark.seconds).collect();
+        assert_eq!(seconds, [-1.5, 0.84]);
+        assert!(told(&report).contains("   -1.50  mirror\n    0.84  pages\n"));
+    }
+
+    #[test]
+    fn one_promise_that_does_not_hold_fails_the_drill_and_is_told() {
+        let mut report = Report::new(true);
+        assert!(told(&report).contains("Every promise held"));
+        report.fail("a message is lost");
+        assert_eq!(report.outcome, Outcome::Failed);
+        assert!(told(&report).ends_with("The drill failed:\n- a message is lost\n"));
+        for number in 0..20 {
+            report.fail(format!("message {number} is lost"));
+        }
+        assert!(told(&report).ends_with("- and 11 more\n"));
+    }
+
+    #[test]
+    fn what_never_came_is_called_never() {
+        let mut report = Report::new(false);
+        report.messages.sent = 1;
+        report.recovery.mail_seconds = Some(0.5);
+        let text = told(&report);
+        assert!(text.contains("mail is acknowledged                  0.50 s"), "{text}");
+        assert!(text.contains("pages come for all of them             never"), "{text}");
     }
 }

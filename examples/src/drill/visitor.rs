@@ -25,10 +25,13 @@ pub(super) struct Look {
     pub(super) page: bool,
 }
 
+/// What each saw and since when, as far as it changed.
+type Looks = [Mutex<Vec<(Timestamp, Look)>>; SERVERS];
+
 /// The visitors, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Visitors {
-    looks: Arc<[Mutex<Vec<(Timestamp, Look)>>; SERVERS]>,
+    looks: Arc<Looks>,
     ending: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -40,14 +43,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Visitors {
     /// They begin to look.
     pub(super) fn start(names: &Arc<Names>, web: [SocketAddr; 2]) -> Visitors {
-        let looks = Arc::new(std::array::from_fn(|_| Mutex::new(Vec::new())));
+        let looks: Arc<Looks> = Arc::new(std::array::from_fn(|_| Mutex::new(Vec::new())));
         let ending = Arc::new(AtomicBool::new(false));
         let mut visitors =
             Visitors { looks: looks.clone(), ending: ending.clone(), threads: Vec::new() };
         for server in 0..SERVERS {
             let (names, looks, ending) = (names.clone(), looks.clone(), ending.clone());
             visitors.threads.push(thread::spawn(move || {
-                let looks: &[Mutex<Vec<(Timestamp, Look)>>; SERVERS] = &looks;
+                let looks: &Looks = &looks;
                 while !ending.load(Ordering::SeqCst) {
                     let look = look(&names, server, web);
                     // It holds from when it was over, never from before.
