@@ -2,6 +2,8 @@
 
 pub(crate) mod dsn;
 pub(crate) mod leg;
+pub(crate) mod leg_name;
 pub(crate) mod retry;
 pub(crate) mod route;
 pub(crate) mod scheduler;
+pub(crate) mod transition;

@@ -85,10 +85,12 @@ mod time;
 mod transport;
 
 pub use self::core::dsn::{Account, Dsn, Fate};
-pub use self::core::leg::{BadLegName, LegName, Progress, Share, ShareProgress, State, Transition};
+pub use self::core::leg::{Progress, ShareProgress};
+pub use self::core::leg_name::{BadLegName, LegName};
 pub use self::core::retry::{Breaker, RetryPolicy};
 pub use self::core::route::{AckPolicy, BadPattern, BouncePolicy, Pattern, Route, RoutingTable};
 pub use self::core::scheduler::{LegState, Queue, Remark, Settled, Work};
+pub use self::core::transition::{Share, State, Transition};
 pub use accept::{Accept, Arrival, Port, Receipt, Submission, With};
 pub use dsn_parameters::{BadDsnParameter, DsnParameters, Notify, Orcpt, RecipientDsn, Ret, Xtext};
 pub use engine::{

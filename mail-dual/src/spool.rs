@@ -25,7 +25,7 @@ pub use self::disk::DiskFolder;
 pub use self::log::{LogOptions, LogSpool};
 pub use self::memory::MemSpool;
 pub use self::vfs::{Vfs, VfsFile};
-use crate::core::leg::{Share, Transition};
+use crate::core::transition::{Share, Transition};
 use crate::envelope::Envelope;
 use crate::id::SpoolId;
 use crate::message::RawMessage;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::core::leg::LegName;
+use crate::core::leg_name::LegName;
 use crate::dsn_parameters::{Notify, Ret};
 use crate::envelope::{Envelope, ForwardPath, Recipient, ReversePath};
 use crate::id::SpoolId;
@@ -254,7 +254,7 @@ fn reply_code(words: &str) -> Option<(u16, Option<EnhancedCode>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::leg::Share;
+    use crate::core::transition::Share;
     use proptest::prelude::*;
 
     fn head(sender: &str, recipients: &[&str]) -> Head {

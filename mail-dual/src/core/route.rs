@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::accept::Port;
-use crate::core::leg::{LegName, Share};
+use crate::core::leg_name::LegName;
+use crate::core::transition::Share;
 use crate::envelope::{Envelope, ForwardPath};
 
 /// When 250 is said.

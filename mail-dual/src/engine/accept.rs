@@ -7,9 +7,11 @@ use sha2::{Digest, Sha256};
 
 use super::{Event, Handle, Shared, lock};
 use crate::accept::{Accept, Port, Receipt, Submission};
-use crate::core::leg::{LegName, Progress, State};
+use crate::core::leg::Progress;
+use crate::core::leg_name::LegName;
 use crate::core::route::AckPolicy;
 use crate::core::scheduler::Queue;
+use crate::core::transition::State;
 use crate::envelope::{ForwardPath, ReversePath};
 use crate::id::SpoolId;
 use crate::leg::Presence;
@@ -209,7 +211,8 @@ impl Accept for Handle {
         let Submission { mut envelope, message, arrival } = submission;
         let size = message.len() as u64;
         self.begin(arrival.port, &envelope.reverse_path, Some(size))?;
-        let (mut id, now) = (SpoolId::new(self.0.now(), self.0.clock.random()), self.0.now());
+        let now = self.0.now();
+        let id = SpoolId::new(now, self.0.clock.random());
         let message = match arrival.origin {
             Some(origin) => {
                 // What came again is not delivered again; what is new in it is.
@@ -235,7 +238,6 @@ impl Accept for Handle {
             }
             None => {
                 self.check_loop(&message)?;
-                id = SpoolId::new(now, self.0.clock.random());
                 let recipients = envelope.recipients();
                 message.with_received(&Received {
                     helo: arrival.helo.as_deref(),

@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::{Handle, Stats, lock};
-use crate::core::leg::{LegName, Progress, State};
+use crate::core::leg::Progress;
+use crate::core::leg_name::LegName;
 use crate::core::scheduler::{LegState, Queue};
+use crate::core::transition::State;
 use crate::id::SpoolId;
 use crate::spool::{SpoolError, Stored};
 use crate::time::Timestamp;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use crate::core::leg::LegName;
+use crate::core::leg_name::LegName;
 use crate::id::SpoolId;
 use crate::leg::Presence;
 use crate::reply::Reply;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Event, Shared, lock};
 use crate::accept::Port;
 use crate::core::dsn::{Account, Dsn, Fate};
-use crate::core::leg::{Share, State, Transition};
+use crate::core::transition::{Share, State, Transition};
 use crate::id::SpoolId;
 use crate::message::RawMessage;
 use crate::received::Received;

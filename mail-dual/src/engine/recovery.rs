@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::accept::fingerprints;
-use crate::core::leg::Transition;
 use crate::core::scheduler::Queue;
+use crate::core::transition::Transition;
 use crate::id::SpoolId;
 use crate::spool::{Recovered, Spool};
 

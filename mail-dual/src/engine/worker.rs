@@ -6,8 +6,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::{Event, Shared, lock};
-use crate::core::leg::{LegName, Transition};
+use crate::core::leg_name::LegName;
 use crate::core::scheduler::Work;
+use crate::core::transition::Transition;
 use crate::dsn_parameters::{Notify, RecipientDsn};
 use crate::envelope::Recipient;
 use crate::id::SpoolId;

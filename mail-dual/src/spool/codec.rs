@@ -15,7 +15,7 @@
 use serde::de::DeserializeOwned;
 
 use super::{Head, Stored};
-use crate::core::leg::Transition;
+use crate::core::transition::Transition;
 use crate::message::RawMessage;
 
 const MAGIC: &[u8; 16] = b"mail-dual spool\n";

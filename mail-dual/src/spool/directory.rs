@@ -11,7 +11,7 @@ use super::codec::{BadPreamble, Content, PREAMBLE, Preamble};
 use super::{
     CompactReport, Damage, Recovered, RecoveryReport, Spool, SpoolError, Stored, Vfs, VfsFile,
 };
-use crate::core::leg::Transition;
+use crate::core::transition::Transition;
 use crate::id::SpoolId;
 use crate::time::Timestamp;
 

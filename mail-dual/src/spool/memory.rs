@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{CompactReport, Recovered, RecoveryReport, Spool, SpoolError, Stored};
-use crate::core::leg::Transition;
+use crate::core::transition::Transition;
 use crate::id::SpoolId;
 use crate::time::Timestamp;
 
