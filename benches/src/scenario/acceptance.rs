@@ -331,5 +331,5 @@ fn postfix(folder: &Path) -> Result<Usage, String> {
     let wall = source(postfix.address, "bob@uk.test", SIZE, MESSAGES)?.wall;
     until("Postfix's queue is empty", || postfix.is_empty())?;
     let cpu = postfix.processor_time()?.saturating_sub(before);
-    Ok(Usage { wall, cpu, peak_memory: None })
+    Ok(Usage { wall, cpu, peak_memory: None, there: None })
 }
