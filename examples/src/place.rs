@@ -1,6 +1,8 @@
 //! Where a tree is, and how it is reached.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::num::NonZeroU16;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,8 +11,8 @@ use std::thread;
 
 use clap::Args;
 use mirror_core::{
-    AGENT_COMMAND, Destination, Endpoint, Error, LinkError, LocalTree, RemoteOptions, RemoteTree,
-    Traffic, Transport, ssh_program,
+    AGENT_COMMAND, Destination, Endpoint, Error, Limits, LinkError, LocalTree, RemoteOptions,
+    RemoteTree, Traffic, Transport, ssh_program,
 };
 
 /// A path on this machine, or `ssh://[user@]host[:port]/path` on another one.
@@ -26,13 +28,11 @@ impl Place {
     /// Reads an argument.
     ///
     /// # Errors
-    /// A sentence on what is wrong with an `ssh://` address.
+    /// A sentence on what is wrong with an `ssh://` address, or on what looks like another machine
+    /// and would be a folder here.
     pub fn parse(text: &OsStr) -> Result<Place, String> {
         let Some(rest) = text.as_bytes().strip_prefix(b"ssh://") else {
-            return match text.as_bytes().is_empty() {
-                true => Err("a path is missing".to_owned()),
-                false => Ok(Place::Here(text.into())),
-            };
+            return here(text);
         };
         let end = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
@@ -51,15 +51,54 @@ impl Place {
                 (host, port.strip_prefix(':').or((!port.is_empty()).then_some("?")))
             }
             None => match host.rsplit_once(':') {
+                Some((host, _)) if host.contains(':') => {
+                    return Err("an address with colons goes into brackets, as in \
+                                ssh://[2001:db8::1]/srv/www"
+                        .to_owned());
+                }
                 Some((host, port)) => (host, Some(port)),
                 None => (host, None),
             },
         };
-        let port = port.map(u16::from_str).transpose();
+        let port = port.map(NonZeroU16::from_str).transpose();
         let port = port.map_err(|_| "a port is a number from 1 to 65535".to_owned())?;
-        let to = Destination::new(host, user, port).map_err(|error| error.to_string())?;
+        let to = Destination::new(host, user, port.map(NonZeroU16::get)).map_err(|error| {
+            // Nothing was tried that could have failed.
+            if let LinkError::Unreachable(why) = error { why } else { error.to_string() }
+        })?;
+        if path.starts_with(b"/~") {
+            return Err("\"~\" is not looked up on another machine: write the whole path of the \
+                        folder (one that is really called so is /./~…)"
+                .to_owned());
+        }
         Ok(Place::There(to, OsString::from_vec(path.to_vec()).into()))
     }
+}
+
+/// A path on this machine. What other programs would take for another machine is refused, since a
+/// copy that is believed to be elsewhere is worse than none.
+fn here(text: &OsStr) -> Result<Place, String> {
+    let bytes = text.as_bytes();
+    if bytes.is_empty() {
+        return Err("a path is missing".to_owned());
+    }
+    let first = bytes.split(|&byte| byte == b'/').next().unwrap_or_default();
+    let Some(colon) = first.iter().position(|&byte| byte == b':') else {
+        return Ok(Place::Here(text.into()));
+    };
+    let (name, rest) = (&bytes[..colon], &bytes[colon + 1..]);
+    let shown = String::from_utf8_lossy(bytes);
+    let meant = match rest.strip_prefix(b"//") {
+        Some(_) if name.eq_ignore_ascii_case(b"sftp") => {
+            "sftp:// is not spoken yet: the other machine needs mirror-agent, and its address \
+             begins with ssh://"
+                .to_owned()
+        }
+        Some(_) => "another machine's address begins with ssh://".to_owned(),
+        None => "a folder on another machine is written ssh://[USER@]HOST[:PORT]/PATH".to_owned(),
+    };
+    let here = format!("./{shown}");
+    Err(format!("{shown:?} looks like another machine; {meant}; a folder here is {here:?}"))
 }
 
 /// How trees on other machines are reached.
@@ -96,10 +135,17 @@ pub struct Reach {
     /// what one carries ends at about 20 MB/s at a round trip of 100 ms.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
     pub connections: u8,
+    /// Let a folder on another machine have at most so many entries. One after the other they are
+    /// kept in memory, so that a hostile machine could use it up.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().directory_entries)]
+    pub max_folder_entries: u32,
     /// Send and receive at most this many bytes a second; k, M and G are powers of 1024.
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub bwlimit: Option<u64>,
 }
+
+/// The lowest rate: below it a single message takes minutes.
+const RATE_MIN: u64 = 1 << 10;
 
 /// A number of bytes with an optional k, M or G.
 fn rate(text: &str) -> Result<u64, String> {
@@ -110,7 +156,11 @@ fn rate(text: &str) -> Result<u64, String> {
         _ => (text, 0),
     };
     let rate = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
-    rate.filter(|rate| *rate > 0).ok_or_else(|| "a rate is a number such as 500k or 2M".to_owned())
+    match rate {
+        Some(rate) if rate >= RATE_MIN => Ok(rate),
+        Some(_) => Err("less than 1k a second would never end".to_owned()),
+        None => Err("a rate is a number such as 500k or 2M".to_owned()),
+    }
 }
 
 /// A tree that was reached.
@@ -173,7 +223,9 @@ impl Reach {
 
     fn enter(&self, to: &Destination, path: &Path, may_be_missing: bool) -> Result<Tree, Error> {
         let failed = |source| Error::Link { peer: to.to_string(), source };
-        let options = RemoteOptions::default().path(path).may_be_missing(may_be_missing);
+        let limits = Limits { directory_entries: self.max_folder_entries, ..Limits::default() };
+        let options =
+            RemoteOptions::default().path(path).may_be_missing(may_be_missing).limits(limits);
         let tree = RemoteTree::connect(self.carry(to).map_err(failed)?, to.to_string(), &options)?;
         let tree = Arc::new(tree);
         for _ in 1..self.connections {
@@ -186,7 +238,9 @@ impl Reach {
                     tree.upgrade().map_or(Ok(()), |tree| tree.join(transport))
                 });
                 if let Err(error) = joined {
-                    eprintln!("mirror: going on with fewer connections: {error}");
+                    // `eprintln!` would panic where there is nobody to read it.
+                    let note = format!("mirror: going on with fewer connections: {error}\n");
+                    let _ = std::io::stderr().write_all(note.as_bytes());
                 }
             });
         }
@@ -208,7 +262,7 @@ impl Reach {
     #[cfg(not(feature = "ssh"))]
     fn connect(&self, _: &Destination) -> Result<Transport, LinkError> {
         let why = "this program was built without SSH; name a program with --ssh-command";
-        Err(LinkError::Unreachable(why.to_owned()))
+        Err(LinkError::Unready(why.to_owned()))
     }
 
     #[cfg(feature = "ssh")]
@@ -229,14 +283,14 @@ impl Reach {
         let passphrase = self.passphrase_file.as_deref().map(secret).transpose()?;
         let mut identities = Vec::new();
         for file in &self.identity {
-            identities.push(secret(file)?);
+            identities.push(key(file)?);
         }
         if identities.is_empty() {
             if std::env::var_os("SSH_AUTH_SOCK").is_some() {
                 options = options.login(Login::Agent);
             }
             let usual = ["id_ed25519", "id_ecdsa", "id_rsa"].into_iter().filter_map(in_home);
-            identities.extend(usual.filter_map(|file| secret(&file).ok()));
+            identities.extend(usual.filter_map(|file| key(&file).ok()));
         }
         for key in identities {
             options = options.login(Login::Key { key, passphrase: passphrase.clone() });
@@ -248,12 +302,30 @@ impl Reach {
     }
 }
 
+/// Reads a private key from a file.
+#[cfg(feature = "ssh")]
+fn key(file: &Path) -> Result<mirror_core::Secret, LinkError> {
+    let (is_private, key) = read(file)?;
+    if is_private {
+        return Ok(key);
+    }
+    let why = "holds no private key; name the one that belongs to it, whose name has no \".pub\"";
+    Err(LinkError::Unready(format!("{file:?} {why}")))
+}
+
 /// Reads a secret from a file, without the end of its last line.
 #[cfg(feature = "ssh")]
 fn secret(file: &Path) -> Result<mirror_core::Secret, LinkError> {
+    read(file).map(|(_, secret)| secret)
+}
+
+/// Reads a secret from a file, without the end of its last line if it is no private key, and
+/// says whether it is one.
+#[cfg(feature = "ssh")]
+fn read(file: &Path) -> Result<(bool, mirror_core::Secret), LinkError> {
     /// No key is near this.
     const MOST: u64 = 64 << 10;
-    let failed = |why: String| LinkError::Unreachable(format!("cannot read {file:?}: {why}"));
+    let failed = |why: String| LinkError::Unready(format!("cannot read {file:?}: {why}"));
     let mut text = String::new();
     std::fs::File::open(file)
         .and_then(|file| {
@@ -263,7 +335,7 @@ fn secret(file: &Path) -> Result<mirror_core::Secret, LinkError> {
     let is_key = text.contains("PRIVATE KEY");
     let end = if is_key { text.len() } else { text.trim_end_matches(['\r', '\n']).len() };
     text.truncate(end);
-    Ok(mirror_core::Secret::new(text))
+    Ok((is_key, mirror_core::Secret::new(text)))
 }
 
 #[cfg(test)]
@@ -286,18 +358,44 @@ mod tests {
         is("ssh://h", "ssh://h", "");
         is("ssh://h/", "ssh://h", "/");
         is("ssh://[::1]:22/x", "ssh://[::1]:22", "/x");
-        for wrong in
-            ["ssh://", "ssh:///x", "ssh://-oX/x", "ssh://u:p@h/", "ssh://h:0x/", "ssh://h:99999/"]
-        {
-            assert!(there(wrong).is_err(), "{wrong}");
+        is("ssh://h/./~/x", "ssh://h", "/./~/x");
+        for wrong in [
+            "ssh://",
+            "ssh:///x",
+            "ssh://-oX/x",
+            "ssh://u:p@h/",
+            "ssh://h:0x/",
+            "ssh://h:0/",
+            "ssh://h:99999/",
+            "ssh://::1/x",
+            "ssh://::1:22/x",
+            "ssh://@h/x",
+            "ssh://h/~/x",
+            "ssh://h/~u",
+        ] {
+            assert!(there(wrong).is_err_and(|why| why != "here"), "{wrong}");
         }
-        assert_eq!(Place::parse("a/ssh://x".as_ref()), Ok(Place::Here("a/ssh://x".into())));
+    }
+
+    #[test]
+    fn what_looks_like_another_machine_is_no_folder_here() {
+        let parse = |text: &str| Place::parse(text.as_ref());
+        for path in ["a/ssh://x", "./host:/x", "/host:/x", "../a:b", "a/b:c", "a", "."] {
+            assert_eq!(parse(path), Ok(Place::Here(path.into())));
+        }
+        for wrong in
+            ["host:/srv/www", "u@host:x", "host::module/x", "a:b", "SSH://h/x", "rsync://h/x"]
+        {
+            let why = parse(wrong).unwrap_err();
+            assert!(why.contains("ssh://") && why.contains(&format!("./{wrong}")), "{why}");
+        }
+        assert!(parse("sftp://h/x").unwrap_err().contains("not spoken yet"));
     }
 
     #[test]
     fn a_rate_has_a_unit_or_none() {
-        assert_eq!((rate("512"), rate("2k"), rate("3M")), (Ok(512), Ok(2048), Ok(3 << 20)));
-        for wrong in ["", "k", "0", "-1", "1.5M", "99999999999999G"] {
+        assert_eq!((rate("1024"), rate("2k"), rate("3M")), (Ok(1024), Ok(2048), Ok(3 << 20)));
+        for wrong in ["", "k", "5", "1023", "0", "-1", "1.5M", "99999999999999G"] {
             assert!(rate(wrong).is_err(), "{wrong}");
         }
     }

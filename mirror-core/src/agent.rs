@@ -13,10 +13,9 @@ mod tree;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
-use crate::entry::Bytes;
 use crate::error::Error;
 use crate::fs::{Fs, RealFs};
 use crate::policy::Fidelity;
@@ -28,7 +27,7 @@ use crate::wire::message::{
     encode,
 };
 use crate::wire::{JOINER_MAGIC, LinkError, VERSIONS};
-use meeting::Meeting;
+use meeting::MeetingPoint;
 use tree::Tree;
 
 pub(crate) use apply::phase_of;
@@ -119,7 +118,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            steps: 2_000_000,
+            steps: 1_250_000,
             directory_entries: 400_000,
             entries: 50_000_000,
             problems: 50_000,
@@ -216,7 +215,7 @@ pub(crate) fn common_version(theirs: (u16, u16)) -> Result<u16, LinkError> {
 /// Answers requests, several at once, until the caller leaves.
 fn attend(link: &Link, tree: &Arc<Tree>) -> Result<(), LinkError> {
     let mut under_way: Vec<thread::JoinHandle<()>> = Vec::new();
-    let meeting = Arc::new(Mutex::new(None));
+    let meeting = Arc::new(MeetingPoint::of(link));
     let begin = |name: &str, work: Box<dyn FnOnce() + Send>| {
         let begun = thread::Builder::new().name(name.to_owned()).spawn(work);
         begun.map_err(|error| LinkError::Io(crate::error::explain(&error)))
@@ -236,12 +235,11 @@ fn attend(link: &Link, tree: &Arc<Tree>) -> Result<(), LinkError> {
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         };
-        let (tree, link, meeting) = (tree.clone(), link.clone(), meeting.clone());
-        let listings = listings.clone();
+        let (tree, listings, meeting) = (tree.clone(), listings.clone(), meeting.clone());
         let answering = move || match stream.receive() {
             // Who lists has gone only with the link.
             Ok(Some(first)) if may_be_scan(&first) => drop(listings.send((stream, first))),
-            Ok(Some(first)) => end(&stream, answer(&stream, &tree, &link, &meeting, &first)),
+            Ok(Some(first)) => end(&stream, answer(&stream, &tree, &meeting, &first)),
             Ok(None) => stream.close(),
             Err(error) => end(&stream, Err(error)),
         };
@@ -296,8 +294,7 @@ const LONG_NUMBER: &str = "a request whose number takes more bytes than it needs
 fn answer(
     stream: &Arc<Stream>,
     tree: &Arc<Tree>,
-    link: &Link,
-    meeting: &Mutex<Option<Meeting>>,
+    meeting: &MeetingPoint,
     first: &[u8],
 ) -> Result<(), LinkError> {
     let reply = match decode::<Request>(first)? {
@@ -314,20 +311,7 @@ fn answer(
             Ok(root) => Answer::Locked(root),
             Err(error) => Answer::Failed(setback(&error)),
         },
-        Request::Meet => {
-            let meeting = &mut *meeting.lock().unwrap_or_else(PoisonError::into_inner);
-            let opened = match meeting.take() {
-                Some(opened) => Ok(opened),
-                None => Meeting::open(link),
-            };
-            match opened {
-                Ok(opened) => Answer::Meeting(Bytes(meeting.insert(opened).place().into())),
-                Err(error) => Answer::Failed(Setback::Refused(format!(
-                    "it takes no further connections: {}",
-                    crate::error::explain(&error)
-                ))),
-            }
-        }
+        Request::Meet => meeting.answer(),
     };
     stream.send(&encode(&reply)).map(drop)
 }
@@ -344,7 +328,7 @@ fn setback(error: &Error) -> Setback {
         }
         Error::OpenRoot { source, .. } => Setback::Root(telling(source)),
         Error::Cancelled => Setback::Cancelled,
-        Error::Link { source: LinkError::Refused(why), .. } => Setback::Refused(why.clone()),
+        Error::Link { source: LinkError::Declined(why), .. } => Setback::Refused(why.clone()),
         other => Setback::Refused(other.to_string()),
     }
 }

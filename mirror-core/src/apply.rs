@@ -2,8 +2,9 @@
 //!
 //! Everything new is made under a temporary name beside its place, completed there, and renamed
 //! over; every path holds its whole old or its whole new state at every moment. What an
-//! interrupted run left under such names goes before anything else. Directories are made first, then what moves, then contents, links, deletions, and last the metadata of
-//! directories. Contents are written by several threads.
+//! interrupted run left under such names goes before anything else. Directories are made first, then
+//! what moves, then contents, links, deletions, and last the metadata of directories. Contents are
+//! written by several threads.
 
 mod batch;
 mod delete;

@@ -10,7 +10,7 @@ use crate::endpoint::{Durability, Endpoint, Job, Outcomes, ScanRequest};
 use crate::entry::{Digest, Entry, Problem, Side};
 use crate::error::{Error, explain};
 use crate::filter::Filter;
-use crate::fs::{Folder, Fs, RealFs};
+use crate::fs::{Folder, Fs, Opening, RealFs};
 use crate::guard::{Guards, Refused};
 use crate::journal::{self, Journal};
 use crate::listing::{Pair, record_of};
@@ -22,6 +22,7 @@ use crate::progress::{Cancel, Event, Observer, Phase};
 use crate::read::ContentReader;
 use crate::reconcile::{Census, Item, Ledger, Rules, compare, decide, relocate::relocate};
 use crate::remember::Learned;
+use crate::root::Root;
 use crate::spool::Spool;
 use crate::state::State;
 use crate::verify::{Difference, Level};
@@ -55,6 +56,7 @@ pub struct Mirror<'a> {
     policy: Policy,
     filter: Filter,
     state: Option<PathBuf>,
+    scratch: Option<PathBuf>,
     /// What the state folder is reached by; each tree has its own.
     fs: Arc<dyn Fs>,
     durability: Durability,
@@ -81,6 +83,7 @@ impl<'a> Mirror<'a> {
             policy: Policy::mirror(),
             filter: Filter::default(),
             state: None,
+            scratch: None,
             fs: Arc::new(RealFs),
             durability: Durability::default(),
             threads,
@@ -109,6 +112,14 @@ impl<'a> Mirror<'a> {
     #[must_use]
     pub fn state(mut self, folder: impl Into<PathBuf>) -> Mirror<'a> {
         self.state = Some(folder.into());
+        self
+    }
+
+    /// The folder for what a run without a state folder cannot keep in memory, such as the listing
+    /// of a peer that has no end. Its files have no names, and are gone with the run.
+    #[must_use]
+    pub fn scratch(mut self, folder: impl Into<PathBuf>) -> Mirror<'a> {
+        self.scratch = Some(folder.into());
         self
     }
 
@@ -170,7 +181,11 @@ impl<'a> Mirror<'a> {
             remembered.state.is_some(),
         );
         rules.interrupted = remembered.interrupted;
-        let folder = remembered.state.as_ref().map(State::folder);
+        let folder = match (&remembered.state, &self.scratch) {
+            (Some(state), _) => Some(state.folder()),
+            (None, Some(scratch)) => Some(self.scratch_folder(scratch)?),
+            (None, None) => None,
+        };
         let (items, tally, roots) = self.compare(&rules, &remembered, folder.clone())?;
         let items = relocate(items, &rules, folder.clone())?;
         let reader = self.reader();
@@ -274,6 +289,13 @@ impl<'a> Mirror<'a> {
             }
         }
         Ok(())
+    }
+
+    fn scratch_folder(&self, path: &Path) -> Result<Folder, Error> {
+        let held = Root::open(self.fs.clone(), path)?;
+        let dir = held.fs.open_at(held.descriptor(), b".", Opening::Directory);
+        let dir = dir.map_err(|source| Error::OpenRoot { path: path.to_path_buf(), source })?;
+        Ok(Folder { fs: held.fs, dir: Arc::new(dir) })
     }
 
     /// Opens the state of this pair of trees.

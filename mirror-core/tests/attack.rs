@@ -24,7 +24,8 @@ fn main() {
         thread::sleep(Duration::from_secs(600));
         return;
     }
-    for how in [Attack::Streams, Attack::Steps, Attack::Filter, Attack::Frames] {
+    for how in [Attack::Streams, Attack::Steps, Attack::Filter, Attack::Frames, Attack::Everything]
+    {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("sub")).unwrap();
         let mut agent = Command::new(std::env::current_exe().unwrap())

@@ -217,9 +217,10 @@ fn mirror(
         Sureness::Batch => Durability::Batch,
         Sureness::EachFile => Durability::EachFile,
     });
-    if let Some(folder) = state_folder(arguments) {
-        mirror = mirror.state(folder);
-    }
+    mirror = match state_folder(arguments) {
+        Some(folder) => mirror.state(folder),
+        None => mirror.scratch(std::env::temp_dir()),
+    };
     if let Some(jobs) = arguments.jobs {
         mirror = mirror.threads(jobs.into());
     }

@@ -6,14 +6,16 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::entry::Bytes;
 use crate::error::explain;
 use crate::transport::Transport;
 use crate::wire::link::{LANES_MAX, Link};
+use crate::wire::message::{Answer, Setback};
 use crate::wire::{JOINER_MAGIC, LinkError, MEETING};
 
 /// How long a further agent may take to say its token.
@@ -22,9 +24,37 @@ const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
 /// How much is passed on at a time.
 const PIECE: usize = 64 << 10;
 
+/// Where further connections of a link are met, once the caller has asked for that.
+pub(super) struct MeetingPoint {
+    link: Link,
+    meeting: Mutex<Option<Meeting>>,
+}
+
+impl MeetingPoint {
+    pub(super) fn of(link: &Link) -> MeetingPoint {
+        MeetingPoint { link: link.clone(), meeting: Mutex::default() }
+    }
+
+    /// Waits for further connections from now on.
+    pub(super) fn answer(&self) -> Answer {
+        let meeting = &mut *self.meeting.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = match meeting.take() {
+            Some(opened) => Ok(opened),
+            None => Meeting::open(&self.link),
+        };
+        match opened {
+            Ok(opened) => Answer::Meeting(Bytes(meeting.insert(opened).place[..].into())),
+            Err(error) => {
+                let why = format!("it takes no further connections: {}", explain(&error));
+                Answer::Failed(Setback::Refused(why))
+            }
+        }
+    }
+}
+
 /// A socket that further agents of the same caller come to. Dropping it closes it.
 #[derive(Debug)]
-pub(super) struct Meeting {
+struct Meeting {
     place: [u8; MEETING],
     closed: Arc<AtomicBool>,
 }
@@ -38,7 +68,7 @@ fn address(name: &[u8]) -> io::Result<SocketAddr> {
 
 impl Meeting {
     /// Waits for connections to add to `link`.
-    pub(super) fn open(link: &Link) -> io::Result<Meeting> {
+    fn open(link: &Link) -> io::Result<Meeting> {
         let mut place = [0; MEETING];
         let mut filled = 0;
         while filled < MEETING {
@@ -67,11 +97,6 @@ impl Meeting {
             }
         })?;
         Ok(Meeting { place, closed })
-    }
-
-    /// What a further agent has to know.
-    pub(super) fn place(&self) -> &[u8] {
-        &self.place
     }
 }
 
@@ -157,7 +182,7 @@ mod tests {
         let (ours, _theirs) = memory_pair().unwrap();
         let link = Link::start(ours, Role::Agent, Patience::default()).unwrap();
         let meeting = Meeting::open(&link).unwrap();
-        let (name, token) = meeting.place().split_at(MEETING / 2);
+        let (name, token) = meeting.place.split_at(MEETING / 2);
         let mut wrong = token.to_vec();
         wrong[15] ^= 1;
         for said in [&wrong[..], &token[..15], b""] {

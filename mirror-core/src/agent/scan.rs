@@ -4,6 +4,7 @@ use super::setback;
 use super::tree::Tree;
 use crate::endpoint::{Endpoint, ScanRequest};
 use crate::entry::{Digest, Entry, Kind, Side};
+use crate::error::Error;
 use crate::listing::{self, Listing, Listings};
 use crate::path::Name;
 use crate::policy::{Fidelity, Policy};
@@ -45,9 +46,10 @@ pub(super) fn list(stream: &Stream, tree: &Tree, order: &ScanOrder) -> Result<()
     if !say(&Scanned::Root(Box::new(listings.root().clone())))? {
         return Ok(());
     }
-    let mut known = Vec::new();
+    let (mut known, mut seen) = (Vec::new(), None);
     if let Some(whole) = &order.known {
-        if let Some(runs) = unchanged(&mut *listings, whole) {
+        let first = First::walk(&mut *listings, whole);
+        if let Some(runs) = first.unchanged {
             runs.say(&say)?;
             return say(&Scanned::End).map(drop);
         }
@@ -56,12 +58,18 @@ pub(super) fn list(stream: &Stream, tree: &Tree, order: &ScanOrder) -> Result<()
         }
         let Some(told) = gists(stream)? else { return Ok(()) };
         known = told;
-        // Once more, rather than keep all that was seen: the caller may be slow, and the tree large.
-        listings = match local.scan(&request) {
-            Ok(listings) => listings,
-            Err(error) => return say(&Scanned::Failed(setback(&error))).map(drop),
-        };
+        match first.seen {
+            Some(all) => seen = Some(all),
+            // Once more, rather than keep all that was seen of a large tree.
+            None => match local.scan(&request) {
+                Ok(again) => listings = again,
+                Err(error) => return say(&Scanned::Failed(setback(&error))).map(drop),
+            },
+        }
     }
+    let rest = seen.is_none().then_some(listings);
+    let seen = seen.into_iter().flatten().map(Seen::listing);
+    let listings = seen.chain(rest.into_iter().flatten());
     let mut runs = Runs::default();
     for listing in listings {
         let listing = match listing {
@@ -71,7 +79,7 @@ pub(super) fn list(stream: &Stream, tree: &Tree, order: &ScanOrder) -> Result<()
         let gist = || gist::of_listing(&listing.directory, &listing.entries);
         let is_known = !known.is_empty() && known.binary_search(&gist()).is_ok();
         if is_known && runs.add(&listing) {
-            if runs.0.len() >= RUNS_TOGETHER {
+            if runs.words >= RUNS_TOGETHER {
                 std::mem::take(&mut runs).say(&say)?;
             }
             continue;
@@ -85,10 +93,81 @@ pub(super) fn list(stream: &Stream, tree: &Tree, order: &ScanOrder) -> Result<()
     say(&Scanned::End).map(drop)
 }
 
-/// How many changes of flags are told of a tree that is otherwise as the caller remembers it.
+/// How many bytes of listings are kept until the caller has said what it remembers.
+const SEEN_MAX: usize = 16 << 20;
+
+/// A directory that was listed and not told, as small as it goes.
+struct Seen(Vec<u8>);
+
+impl Seen {
+    /// Keeps all that is ever told of a directory.
+    fn of(listing: Listing) -> Seen {
+        let flags = flags(&listing);
+        Seen(encode(&DirectoryPart {
+            directory: listing.directory,
+            entries: listing.entries,
+            litter: listing.litter,
+            problems: listing.problems,
+            flags,
+        }))
+    }
+
+    fn listing(self) -> Result<Listing, Error> {
+        let part: DirectoryPart = decode(&self.0)
+            .map_err(|source| Error::Link { peer: "the agent itself".to_owned(), source })?;
+        Ok(Listing {
+            directory: part.directory,
+            entries: part.entries,
+            incomplete: part.flags & INCOMPLETE != 0,
+            hides_excluded: part.flags & HIDES_EXCLUDED != 0,
+            other_mount: part.flags & OTHER_MOUNT != 0,
+            litter: part.litter,
+            problems: part.problems,
+            ..Listing::default()
+        })
+    }
+}
+
+/// What came of walking a tree before anything of it is told.
+struct First {
+    /// All directories, if the tree is the one that the caller remembers.
+    unchanged: Option<Runs>,
+    /// All of it, if that is little enough.
+    seen: Option<Vec<Seen>>,
+}
+
+impl First {
+    fn walk(listings: &mut dyn Listings, whole: &Digest) -> First {
+        let mut digest = Whole::of_entry(listings.root());
+        let (mut unchanged, mut seen) = (Some(Runs::default()), Some(Vec::new()));
+        let mut bytes = 0;
+        for listing in listings {
+            // Whatever keeps the walk from its end is met again by the next one, and told.
+            let Ok(listing) = listing else { return First { unchanged: None, seen: None } };
+            digest.add(&gist::of_listing(&listing.directory, &listing.entries));
+            unchanged = unchanged.and_then(|mut runs: Runs| {
+                (runs.add(&listing) && runs.words <= RUNS_MAX).then_some(runs)
+            });
+            if let Some(all) = &mut seen {
+                let one = Seen::of(listing);
+                bytes += one.0.len() + size_of::<Seen>();
+                all.push(one);
+            }
+            seen = seen.filter(|_| bytes <= SEEN_MAX);
+            if unchanged.is_none() && seen.is_none() {
+                break;
+            }
+        }
+        let unchanged = unchanged.filter(|_| digest.finish() == *whole);
+        First { unchanged, seen }
+    }
+}
+
+/// How many changes of flags and files with holes are told of a tree that is otherwise as the
+/// caller remembers it.
 const RUNS_MAX: usize = 4096;
 
-/// How many runs are kept before they are told.
+/// How many words of runs are kept before they are told.
 const RUNS_TOGETHER: usize = 64;
 
 /// How many files with holes are told of a directory that is otherwise known.
@@ -98,7 +177,11 @@ type Say<'a> = dyn Fn(&Scanned) -> Result<bool, LinkError> + 'a;
 
 /// Directories one after the other that the caller knows.
 #[derive(Default)]
-struct Runs(Vec<Known>);
+struct Runs {
+    runs: Vec<Known>,
+    /// How much there is to say: runs, and files with holes in them.
+    words: usize,
+}
 
 impl Runs {
     /// Adds a directory; false when more has to be said of it than can be said in a word.
@@ -112,7 +195,7 @@ impl Runs {
             return false;
         }
         let flags = flags(listing);
-        match self.0.last_mut() {
+        match self.runs.last_mut() {
             Some(run)
                 if run.flags == flags
                     && run.holes.is_empty()
@@ -121,29 +204,18 @@ impl Runs {
             {
                 run.directories += 1;
             }
-            _ => self.0.push(Known { directories: 1, flags, holes }),
+            _ => {
+                self.words += 1 + holes.len();
+                self.runs.push(Known { directories: 1, flags, holes });
+            }
         }
         true
     }
 
     fn say(self, say: &Say<'_>) -> Result<(), LinkError> {
         // A caller that wants no more is noticed by whoever says something else.
-        self.0.into_iter().try_for_each(|run| say(&Scanned::Known(run)).map(drop))
+        self.runs.into_iter().try_for_each(|run| say(&Scanned::Known(run)).map(drop))
     }
-}
-
-/// All directories, if the tree is the one that `whole` stands for.
-fn unchanged(listings: &mut dyn Listings, whole: &Digest) -> Option<Runs> {
-    let mut seen = Whole::of_entry(listings.root());
-    let mut runs = Runs::default();
-    for listing in listings {
-        let listing = listing.ok()?;
-        seen.add(&gist::of_listing(&listing.directory, &listing.entries));
-        if !runs.add(&listing) || runs.0.len() > RUNS_MAX {
-            return None;
-        }
-    }
-    (seen.finish() == *whole).then_some(runs)
 }
 
 /// What the caller remembers, sorted; None when it wants no more.

@@ -33,8 +33,9 @@ const CHECKED: usize = HEAD + 4;
 /// Lengths, form and number.
 const HEAD: usize = 4 + 4 + 1 + 8;
 
-/// How hard bodies are compressed at the least and at the most.
-const LEVELS: RangeInclusive<i32> = 1..=8;
+/// How hard bodies are compressed at the least and at the most. Above that, levels take several
+/// times as long for a few bytes in a hundred.
+const LEVELS: RangeInclusive<i32> = 1..=3;
 
 /// Bodies below this are not worth compressing.
 const COMPRESS_FROM: usize = 200;

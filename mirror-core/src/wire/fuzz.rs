@@ -7,17 +7,18 @@ use std::thread;
 use std::time::Duration;
 
 use super::frame::{Decoder, Encoder};
+use super::gist::GISTS_MAX;
 use super::link::{
     MESSAGE_COST, MESSAGE_MAX, Patience, STREAMS_MAX, WINDOW, put_message, take_message,
 };
 use super::message::{
-    Answer, ApplyOrder, Digests, Enter, Hello, Part, Progress, Request, SCAN_MAX, ScanOrder,
+    Answer, ApplyOrder, Digests, Enter, Gists, Hello, Part, Progress, Request, SCAN_MAX, ScanOrder,
     Scanned, Standing, Wanted, Welcome, Work, decode, encode,
 };
 use super::{AGENT_MAGIC, CALLER_MAGIC, VERSIONS, valid};
 use crate::agent::{AgentConfig, Limits, serve};
 use crate::endpoint::Durability;
-use crate::entry::{Bytes, Identity, Timestamp};
+use crate::entry::{Bytes, Digest, Identity, Timestamp};
 use crate::guard::Guards;
 use crate::local::LocalTree;
 use crate::manifest::RootId;
@@ -42,6 +43,7 @@ pub fn decode_anything(bytes: &[u8]) {
     let _ = decode::<Welcome>(bytes);
     let _ = decode::<Request>(bytes);
     let _ = decode::<Wanted>(bytes);
+    let _ = decode::<Gists>(bytes);
     let _ = decode::<Digests>(bytes);
     let _ = decode::<Answer>(bytes);
     match decode::<Scanned>(bytes) {
@@ -174,6 +176,8 @@ pub enum Attack {
     Filter,
     /// Frames that expand as far as they can.
     Frames,
+    /// A filter, directories that are remembered, steps, and a flood on all other streams.
+    Everything,
 }
 
 /// Says to an agent what makes it keep as much as can be, within its credit. Returns when all has
@@ -201,30 +205,10 @@ pub fn attack(
     out.say(0, super::link::MESSAGE, &encode(&hello))?;
     out.say(0, super::link::MESSAGE, &encode(&enter))?;
     match attack {
-        Attack::Streams => {
-            let path = RelPath::default();
-            let identity = Identity { device: 0, inode: 0, ctime: Timestamp::default(), links: 0 };
-            let wanted = encode(&Wanted::File { path, identity, size: 0 });
-            let cost = wanted.len() as u64 + MESSAGE_COST;
-            for stream in 1..=STREAMS_MAX {
-                let stream = u32::try_from(stream).unwrap_or(u32::MAX);
-                out.say(stream, super::link::OPEN, &encode(&Request::Fetch))?;
-                for _ in 0..(WINDOW / cost - 1) {
-                    out.say(stream, super::link::MESSAGE, &wanted)?;
-                }
-            }
-        }
+        Attack::Streams => flood(&mut out, 1)?,
         Attack::Steps => {
-            let order = ApplyOrder {
-                run: "1-1".to_owned(),
-                durability: 0,
-                fidelity: Fidelity::Archive,
-                ownership: Ownership::Preserve,
-            };
-            out.say(1, super::link::OPEN, &encode(&Request::Apply(order)))?;
-            let path = RelPath::new(b".mirror-tmp-1-1-n1").unwrap_or_default();
-            let steps = vec![Op::Sweep { path }; 20_000];
-            let steps = encode(&Work::Steps(steps));
+            out.say(1, super::link::OPEN, &encode(&apply()))?;
+            let steps = encode(&steps());
             let cost = steps.len() as u64 + MESSAGE_COST;
             for _ in 0..Limits::default().steps / 20_000 {
                 let left = credit.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -239,21 +223,7 @@ pub fn attack(
             out.say(1, super::link::MESSAGE, &encode(&Work::Go))?;
         }
         Attack::Filter => {
-            // As many rules as are taken at all.
-            let request = |filter| {
-                encode(&Request::Scan(ScanOrder {
-                    fidelity: Fidelity::Archive,
-                    one_file_system: false,
-                    filter,
-                    hide_excluded: true,
-                    known: None,
-                }))
-            };
-            let mut requests = (1..=40)
-                .rev()
-                .filter_map(|rules| intricate_filter(rules * 50).map(request).ok())
-                .skip_while(|request| request.len() > SCAN_MAX);
-            let request = requests.next().ok_or(io::ErrorKind::InvalidInput)?;
+            let request = intricate_scan(None)?;
             for stream in 1..=8 {
                 out.say(stream, super::link::OPEN, &request)?;
             }
@@ -264,8 +234,72 @@ pub fn attack(
                 out.say(1, super::link::MESSAGE, &vec![0; MESSAGE_MAX])?;
             }
         }
+        Attack::Everything => {
+            let scan = intricate_scan(Some(Digest::of(b"another tree")))?;
+            out.say(1, super::link::OPEN, &scan)?;
+            // The end of them never comes.
+            let gists = encode(&Gists(vec![[1; 16]; GISTS_MAX / 10]));
+            for _ in 0..10 {
+                out.say(1, super::link::MESSAGE, &gists)?;
+            }
+            out.say(2, super::link::OPEN, &encode(&apply()))?;
+            let steps = encode(&steps());
+            for _ in 0..WINDOW / (steps.len() as u64 + MESSAGE_COST) - 1 {
+                out.say(2, super::link::MESSAGE, &steps)?;
+            }
+            flood(&mut out, 3)?;
+        }
     }
     Ok(())
+}
+
+/// Fills all streams from this one on with as much as its credit lets.
+fn flood(out: &mut Script<'_>, from: usize) -> io::Result<()> {
+    let path = RelPath::default();
+    let identity = Identity { device: 0, inode: 0, ctime: Timestamp::default(), links: 0 };
+    let wanted = encode(&Wanted::File { path, identity, size: 0 });
+    let cost = wanted.len() as u64 + MESSAGE_COST;
+    for stream in from..=STREAMS_MAX {
+        let stream = u32::try_from(stream).unwrap_or(u32::MAX);
+        out.say(stream, super::link::OPEN, &encode(&Request::Fetch))?;
+        for _ in 0..(WINDOW / cost - 1) {
+            out.say(stream, super::link::MESSAGE, &wanted)?;
+        }
+    }
+    Ok(())
+}
+
+fn apply() -> Request {
+    Request::Apply(ApplyOrder {
+        run: "1-1".to_owned(),
+        durability: 0,
+        fidelity: Fidelity::Archive,
+        ownership: Ownership::Preserve,
+    })
+}
+
+/// As many steps as a message takes, as small as they can be.
+fn steps() -> Work {
+    let path = RelPath::new(b".mirror-tmp-1-1-n1").unwrap_or_default();
+    Work::Steps(vec![Op::Sweep { path }; 20_000])
+}
+
+/// A scan with as many intricate rules as are taken at all.
+fn intricate_scan(known: Option<Digest>) -> io::Result<Vec<u8>> {
+    let request = |filter| {
+        encode(&Request::Scan(ScanOrder {
+            fidelity: Fidelity::Archive,
+            one_file_system: false,
+            filter,
+            hide_excluded: true,
+            known,
+        }))
+    };
+    let mut requests = (1..=40)
+        .rev()
+        .filter_map(|rules| intricate_filter(rules * 50).map(request).ok())
+        .skip_while(|request| request.len() > SCAN_MAX);
+    requests.next().ok_or(io::ErrorKind::InvalidInput.into())
 }
 
 fn intricate_filter(rules: u32) -> Result<crate::Filter, crate::Error> {

@@ -41,6 +41,9 @@ pub(crate) const MESSAGE_MAX: usize = BODY_MAX - MESSAGE_HEADER;
 /// How many bytes may wait to be written for each connection.
 const QUEUE: usize = 1 << 20;
 
+/// How long the end of a connection may take to follow the farewell.
+const LAST: Duration = Duration::from_secs(1);
+
 /// How long the last messages may take to get away when a link is left.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -146,6 +149,8 @@ struct State {
     next_in: u64,
     /// What ends each of the connections, the first one first.
     lanes: Vec<Arc<dyn Ending>>,
+    /// How many of them the other end has ended.
+    ended: usize,
 }
 
 struct Shared {
@@ -465,7 +470,15 @@ impl Link {
         let waited = shared.came.wait_timeout_while(state, FAREWELL, |state| {
             state.failed.is_none() && !state.left_there
         });
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if shared.role == Role::Caller && state.left_there {
+            // Its end comes right behind the farewell, and says that the agent has ended well. Who
+            // lets go before leaves it to be ended by its server.
+            let waits =
+                |state: &mut State| state.failed.is_none() && state.ended < state.lanes.len();
+            let waited = shared.came.wait_timeout_while(state, LAST, waits);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
         let lanes = state.lanes.clone();
         drop(state);
         lanes.iter().for_each(|lane| lane.close());

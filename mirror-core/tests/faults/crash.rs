@@ -17,9 +17,13 @@ use crate::tree::{assert_same, snapshot};
 use crate::whole::Versions;
 
 /// Numbers that look random and are the same every time.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
+    pub(crate) fn new() -> Dice {
+        Dice(1)
+    }
+
     fn throw(&mut self, sides: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -27,7 +31,7 @@ impl Dice {
     }
 
     /// Some changes are lost, some are torn, some survive.
-    fn some(&mut self, crash: &Crash) -> Image {
+    pub(crate) fn some(&mut self, crash: &Crash) -> Image {
         let lost = self.throw(4);
         crash.image(|_| match self.throw(4) {
             side if side < lost => Survival::Lost,
@@ -62,7 +66,7 @@ fn survive(scenario: &Scenario, image: &Image, what: &str) {
 fn cut_anywhere(make: fn() -> Scenario, durability: Durability) {
     let mut scenario = make();
     scenario.ground.durability = durability;
-    let (mut dice, mut seen) = (Dice(1), HashSet::new());
+    let (mut dice, mut seen) = (Dice::new(), HashSet::new());
     for (moment, crash) in record(&scenario).crashes().enumerate() {
         let mut images = vec![crash.image(|_| Survival::Lost), crash.image(|_| Survival::Whole)];
         if crash.pending() > 1 {

@@ -182,11 +182,12 @@ impl Shared {
         // The farewell comes by any connection.
         let patience = if state.lanes.len() > 1 { LAST } else { Duration::ZERO };
         let waits = |state: &mut State| state.failed.is_none() && !state.left_there;
-        let (state, _) = self
+        let (mut state, _) = self
             .came
             .wait_timeout_while(state, patience, waits)
             .unwrap_or_else(PoisonError::into_inner);
         let left_there = state.left_there;
+        state.ended += 1;
         drop(state);
         if left_there {
             self.notify();
