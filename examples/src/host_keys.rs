@@ -23,7 +23,7 @@ pub fn host_keys(
     let mut known = Vec::new();
     for file in files {
         let failed = |why: &dyn std::fmt::Display| {
-            LinkError::Unreachable(format!("cannot use the known hosts in {file:?}: {why}"))
+            LinkError::Unready(format!("cannot use the known hosts in {file:?}: {why}"))
         };
         match std::fs::read(file) {
             Ok(bytes) => known.push(KnownHosts::parse(bytes).map_err(|error| failed(&error))?),

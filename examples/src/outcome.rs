@@ -71,7 +71,19 @@ pub struct Summary<'a> {
     outcome: Outcome,
     /// What stopped it, as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    error: Option<&'a str>,
+    /// What was done, unless it was stopped: nobody has counted then.
+    #[serde(flatten)]
+    done: Option<Done<'a>>,
+    bytes_literal: u64,
+    wire_sent: u64,
+    wire_received: u64,
+    /// How long it took.
+    seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Done<'a> {
     entries: u64,
     #[serde(flatten)]
     counts: Counts,
@@ -79,9 +91,6 @@ pub struct Summary<'a> {
     skipped: u64,
     bytes_copied: u64,
     bytes_matched: u64,
-    bytes_literal: u64,
-    wire_sent: u64,
-    wire_received: u64,
     /// How many paths both sides changed.
     conflicts: usize,
     /// Which ones.
@@ -90,36 +99,35 @@ pub struct Summary<'a> {
     problems: &'a [Problem],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     notes: &'a [String],
-    /// How long it took.
-    seconds: f64,
 }
 
 impl<'a> Summary<'a> {
-    /// Sums up a run; `error` is what stopped it.
+    /// Sums up a run, or what stopped it.
     pub fn new(
         outcome: Outcome,
-        report: &'a Report,
-        error: Option<String>,
+        came_of_it: Result<&'a Report, &'a String>,
         wire: Wire,
         seconds: f64,
     ) -> Summary<'a> {
         Summary {
             format: 1,
             outcome,
-            error,
-            entries: report.entries,
-            counts: report.counts,
-            unchanged: report.unchanged,
-            skipped: report.skipped,
-            bytes_copied: report.bytes_copied,
-            bytes_matched: report.bytes_matched,
+            error: came_of_it.err().map(String::as_str),
+            done: came_of_it.ok().map(|report| Done {
+                entries: report.entries,
+                counts: report.counts,
+                unchanged: report.unchanged,
+                skipped: report.skipped,
+                bytes_copied: report.bytes_copied,
+                bytes_matched: report.bytes_matched,
+                conflicts: report.conflicts.len(),
+                conflict_paths: &report.conflicts,
+                problems: &report.problems,
+                notes: &report.notes,
+            }),
             bytes_literal: wire.literal,
             wire_sent: wire.sent,
             wire_received: wire.received,
-            conflicts: report.conflicts.len(),
-            conflict_paths: &report.conflicts,
-            problems: &report.problems,
-            notes: &report.notes,
             seconds,
         }
     }

@@ -9,6 +9,7 @@ mod support;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, lchown};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -202,6 +203,21 @@ fn the_identities_of_an_ssh_agent_let_in() {
     agent.add(&server.path("user"));
     mirror.done();
     assert_eq!(ground.read("file"), "content");
+}
+
+#[test]
+fn s18_an_ssh_agent_that_never_answers_is_passed_over() {
+    let ground = Ground::new();
+    ground.source("file", "content");
+    let Some(server) = Server::start(&ground.path("")) else { return };
+    let socket = ground.path("dead-socket");
+    // The kernel takes connections for it, and nobody ever reads from one.
+    let _dead = UnixListener::bind(&socket).unwrap();
+    let pin = server.read("host.pub");
+    let mirror = ground.mirror().to(server.address(&ground.dst())).args(["--pin", pin.trim()]);
+    let mirror = mirror.under(["env", &format!("SSH_AUTH_SOCK={}", socket.display())]);
+    let run = mirror.run().ends(1);
+    assert!(run.stderr().contains("an SSH agent that does not answer"), "{}", run.shown());
 }
 
 #[test]

@@ -249,6 +249,11 @@ fn s23_what_keeps_from_connecting_is_told_in_one_sentence() {
     assert_sentence(&ground, &run, "it takes publickey");
     assert!(!run.stderr().contains("canary"));
 
+    let public = base.clone().arg("--identity").arg(server.path("user.pub"));
+    let run = public.args(["--pin", pin.trim()]).run().ends(1);
+    assert_sentence(&ground, &run, "holds no private key");
+    assert!(!run.stderr().contains("cannot be reached"), "{}", run.shown());
+
     let nobody = ground.mirror().to("ssh://127.0.0.1:1/x");
     assert_sentence(&ground, &nobody.run().ends(1), "cannot be reached");
 }
@@ -264,6 +269,7 @@ fn what_answers_instead_of_an_agent_is_told_in_one_sentence() {
             ("no-such-agent --root /".to_owned(), "there is no mirror-agent"),
             (format!("echo Welcome to host; {agent}"), "\"Welcome to host\" came instead"),
             ("exit 9".to_owned(), "ended before the agent spoke with status 9"),
+            (format!("{agent} --no-such-option"), "error: unexpected argument"),
             (Server::agent(&ground.path("nowhere")), "it does not exist"),
         ] {
             let mirror = ground.mirror().to(server.address(&ground.dst()));
@@ -272,6 +278,60 @@ fn what_answers_instead_of_an_agent_is_told_in_one_sentence() {
             assert_sentence(&ground, &mirror.run().ends(1), part);
         }
     }
+}
+
+#[test]
+fn an_agent_that_was_killed_has_no_status() {
+    let ground = every_kind();
+    let Some(server) = Server::start(&ground.path("")) else { return };
+    let mirror = server.knock(ground.mirror().to(server.address(&ground.dst())));
+    let run = mirror.args(["--agent-command", "kill -KILL $$"]).run().ends(1);
+    assert_sentence(&ground, &run, "ended before the agent spoke by signal KILL");
+    // Nobody has counted what was done.
+    let json = run.json();
+    assert!(json["outcome"] == "failed" && json.get("created").is_none(), "{json}");
+}
+
+#[test]
+fn what_looks_like_another_machine_makes_no_folder() {
+    let ground = every_kind();
+    for wrong in ["host:/srv/www", "sftp://host/x", "SSH://host/x", "ssh://host/~/x", "ssh://h:0/"]
+    {
+        let run = ground.mirror().to(wrong).run().ends(2);
+        assert!(run.stderr().contains("Usage: mirror "), "{}", run.shown());
+        assert!(!Path::new(wrong).exists());
+    }
+}
+
+#[test]
+fn verifying_independently_over_a_link_says_what_it_was() {
+    let ground = every_kind();
+    let Some(server) = Server::start(&ground.path("")) else { return };
+    let mirror = server.reach(ground.mirror().to(server.address(&ground.dst())));
+    let run = mirror.arg("--verify=independent").done();
+    let notes = run.json()["notes"].to_string();
+    assert!(notes.contains("as by --verify=digest"), "{}", run.shown());
+    let run = ground.mirror().to(ground.path("local")).arg("--verify=independent").done();
+    assert!(run.json().get("notes").is_none(), "{}", run.shown());
+}
+
+#[test]
+fn limits_that_are_met_are_told_with_their_remedy() {
+    let ground = Ground::new();
+    for name in ["a", "b", "c"] {
+        ground.source(&format!("folder/{name}"), name);
+    }
+    let Some(server) = Server::start(&ground.path("")) else { return };
+    let pull = server.reach(ground.mirror()).from(server.address(&ground.src()));
+    let run = pull.clone().args(["--max-folder-entries", "2"]).run().ends(1);
+    assert_sentence(&ground, &run, "its folder folder has more than 2 entries");
+    assert!(run.stderr().contains("--max-folder-entries"), "{}", run.shown());
+    let agent = format!("{} --max-steps 2", Server::agent(Path::new("/")));
+    let push = server.reach(ground.mirror().to(server.address(&ground.dst())));
+    let run = push.clone().instead("--agent-command", &agent).run().ends(1);
+    assert_sentence(&ground, &run, "start it with a higher --max-steps");
+    pull.done();
+    push.done().assert_idle();
 }
 
 #[test]

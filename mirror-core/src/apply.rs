@@ -7,6 +7,7 @@
 //! written by several threads.
 
 mod batch;
+mod confined;
 mod delete;
 mod exchange;
 mod metadata;

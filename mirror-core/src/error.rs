@@ -45,6 +45,16 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The same on a target behind a link.
+    #[error("{peer}: cannot go on writing there at {path}: {}; entries done so far are whole, and running again goes on from there", explain(.source))]
+    FarTarget {
+        /// The other end, as the caller named it.
+        peer: String,
+        /// Where it was met.
+        path: RelPath,
+        /// What the kernel there said.
+        source: io::Error,
+    },
     /// The target is on a file system that is mounted read-only.
     #[error("the target {} is on a read-only mount; remount it writable and run again", shown(.path))]
     ReadOnlyTarget {

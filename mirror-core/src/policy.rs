@@ -189,6 +189,11 @@ impl Projection {
         Projection { fidelity: policy.fidelity, owner, capabilities: target.clone() }
     }
 
+    /// How faithful the target's entries are.
+    pub(crate) fn fidelity(&self) -> Fidelity {
+        self.fidelity
+    }
+
     /// The metadata that `meta` becomes on the target.
     pub(crate) fn meta(&self, meta: &Meta) -> Meta {
         let mut meta = meta.clone();

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::agent::{Limits, common_version};
 use crate::capacity::Capacity;
@@ -258,20 +258,22 @@ impl RemoteTree {
     fn set_back(&self, setback: Setback) -> Error {
         let root = || {
             let root = self.root.lock().unwrap_or_else(PoisonError::into_inner);
-            let path = std::ffi::OsStr::from_bytes(&root.path.0);
-            Path::new(&format!("{}:", self.peer)).join(path)
+            // As one names it: `ssh://host/srv/www`.
+            let path = [self.peer.as_bytes(), &root.path.0].concat();
+            std::path::PathBuf::from(std::ffi::OsString::from_vec(path))
         };
         match setback {
             Setback::Busy => Refused::Busy { what: "the target" }.into(),
             Setback::ReadOnlyMount => Error::ReadOnlyTarget { path: root() },
             Setback::Target { path, trouble } => {
-                Error::Target { path, source: valid::trouble(&trouble) }
+                let (peer, source) = (self.peer.clone(), valid::trouble(&trouble));
+                Error::FarTarget { peer, path, source }
             }
             Setback::Root(trouble) => {
                 Error::OpenRoot { path: root(), source: valid::trouble(&trouble) }
             }
             Setback::Cancelled => Error::Cancelled,
-            Setback::Refused(why) => self.failed(LinkError::Refused(valid::text(&why))),
+            Setback::Refused(why) => self.failed(LinkError::Declined(valid::text(&why))),
         }
     }
 }
@@ -320,7 +322,9 @@ fn enter(link: &Link, options: &RemoteOptions) -> Result<Entered, LinkError> {
 fn explained(error: LinkError, last_words: &LastWords) -> LinkError {
     let said = String::from_utf8_lossy(&last_words.said);
     let said = said.trim();
-    let quoted = match said.lines().last() {
+    // Programs that explain their use do so behind what was wrong.
+    let complaint = said.lines().find(|line| line.to_ascii_lowercase().starts_with("error:"));
+    let quoted = match complaint.or(said.lines().last()) {
         Some(line) => format!(", saying \"{}\"", valid::text(line)),
         None => String::new(),
     };
@@ -331,9 +335,14 @@ fn explained(error: LinkError, last_words: &LastWords) -> LinkError {
         LinkError::Ended | LinkError::Io(_) => match last_words.status {
             Some(127) => LinkError::NoAgent(quoted),
             Some(status) => LinkError::Exited(format!(" with status {status}{quoted}")),
-            None if !said.is_empty() => LinkError::Exited(quoted),
+            None if last_words.signal.is_some() => {
+                let signal = valid::text(last_words.signal.as_deref().unwrap_or_default());
+                LinkError::Exited(format!(" by signal {signal}{quoted}"))
+            }
+            None if !said.is_empty() || error == LinkError::Ended => LinkError::Exited(quoted),
             None => error,
         },
+        LinkError::Silent(seconds) => LinkError::Unanswered(*seconds),
         _ => error,
     }
 }

@@ -1,6 +1,8 @@
 //! Ways to reach the other end of a link: a pair of byte streams, and what ends them.
 
 mod child;
+#[cfg(feature = "ssh")]
+mod deadline;
 mod host;
 #[cfg(feature = "ssh")]
 mod host_key;
@@ -47,6 +49,8 @@ impl Ending for () {
 pub struct LastWords {
     /// Its exit status, once it has one.
     pub status: Option<i32>,
+    /// The signal that ended it, if one did: `KILL`, or a number where it has no name.
+    pub signal: Option<String>,
     /// The end of what it printed on its standard error.
     pub said: Vec<u8>,
 }

@@ -14,7 +14,7 @@ use mirror_core::write_json_line;
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done, and something is not as it should be,
 /// 4 refused before anything was changed.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "keys", version, max_term_width = 100)]
 struct Arguments {
     /// Show what would be done; change nothing.
     #[arg(long, global = true)]

@@ -11,14 +11,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use mirror_core::{AgentConfig, Transport, serve};
+use mirror_core::{AgentConfig, Limits, Transport, serve};
 
 /// Serves the tree in DIR to a `mirror` that speaks to standard input and output.
 ///
 /// Nothing outside of DIR is read or written, whatever the other side asks for. Exit codes: 0 the
 /// other side took its leave, 1 it did not, 2 wrong usage.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "mirror-agent", version, max_term_width = 100)]
 struct Arguments {
     /// The folder that is served.
     #[arg(long, value_name = "DIR")]
@@ -29,6 +29,9 @@ struct Arguments {
     /// What others may bring: `hosted` leaves out setuid, devices, owners and escaping links.
     #[arg(long, value_enum, default_value = "archive")]
     fidelity: Fidelity,
+    /// Carry out at most so many steps in one run, each of which takes about 100 bytes of memory.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().steps)]
+    max_steps: u32,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
             Fidelity::Hosted => mirror_core::Fidelity::Hosted,
         },
     );
+    let config = config.limits(Limits { steps: arguments.max_steps, ..Limits::default() });
     // Without the buffers that standard input and output have.
     let unbuffered = |stream: io::Result<std::os::fd::OwnedFd>| stream.map(File::from);
     let streams = unbuffered(io::stdin().as_fd().try_clone_to_owned())

@@ -22,7 +22,7 @@ use mirror_core::{
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but for some paths, 4 refused by a guard
 /// before anything was changed.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "mirror", version, max_term_width = 100)]
 struct Arguments {
     /// The tree to copy: a path, or ssh://USER@HOST:PORT/PATH; user and port may be left out.
     src: OsString,
@@ -139,13 +139,12 @@ fn main() -> ExitCode {
         Ok(Ended::Planned(outcome, printed)) => printed.map(|()| outcome),
         Ok(Ended::Applied(report)) => {
             let outcome = Outcome::of_report(&report);
-            tell(&arguments, outcome, *report, None, wire, seconds).map(|()| outcome)
+            tell(&arguments, outcome, Ok(*report), wire, seconds).map(|()| outcome)
         }
         Err(error) => {
             let outcome = Outcome::of_error(&error);
             eprintln!("mirror: {error}");
-            let sentence = Some(error.to_string());
-            tell(&arguments, outcome, Report::default(), sentence, wire, seconds).map(|()| outcome)
+            tell(&arguments, outcome, Err(error.to_string()), wire, seconds).map(|()| outcome)
         }
     };
     match told {
@@ -244,6 +243,13 @@ fn mirror(
             eprintln!("{problem}");
             report.problems.push(problem);
         }
+        let behind_an_agent = [source, target].iter().any(|tree| matches!(tree, Tree::There(_)));
+        let hosted = matches!(arguments.fidelity, Fidelity::Hosted);
+        if level == Level::Independent && (behind_an_agent || hosted) {
+            let note = "--verify=independent can only walk trees on this machine, with archive \
+                        fidelity; all contents were read anew, as by --verify=digest";
+            report.notes.push(note.to_owned());
+        }
     }
     Ok(Ended::Applied(Box::new(report)))
 }
@@ -333,18 +339,19 @@ fn sentence(counts: &Counts, copied: u64) -> String {
 fn tell(
     arguments: &Arguments,
     outcome: Outcome,
-    report: Report,
-    error: Option<String>,
+    came_of_it: Result<Report, String>,
     wire: Wire,
     seconds: f64,
 ) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if arguments.json {
-        return write_json_line(&mut out, &Summary::new(outcome, &report, error, wire, seconds));
+        let summary = Summary::new(outcome, came_of_it.as_ref(), wire, seconds);
+        return write_json_line(&mut out, &summary);
     }
-    if arguments.quiet || error.is_some() {
-        return Ok(());
-    }
+    let report = match came_of_it {
+        Ok(report) if !arguments.quiet => report,
+        _ => return Ok(()),
+    };
     let what = sentence(&report.counts, report.bytes_copied);
     write!(out, "{what}; {} unchanged, {seconds:.2} s", report.unchanged)?;
     if wire != Wire::default() {

@@ -157,8 +157,12 @@ fn steps(
         for mut op in ops {
             let id = plan.reserve();
             if id >= tree.limits.steps {
-                let why = format!("more than {} steps at once", tree.limits.steps);
-                let source = LinkError::Refused(why);
+                let why = format!(
+                    "the plan has more than {} steps, the most that it carries out in one go; start \
+                     it with a higher --max-steps, or mirror a part of the tree first",
+                    tree.limits.steps
+                );
+                let source = LinkError::Declined(why);
                 return Ok(Err(Error::Link { peer: "the agent".to_owned(), source }));
             }
             plan::check(&op).map_err(LinkError::Protocol)?;

@@ -123,7 +123,7 @@ impl Tree {
     pub(super) fn writable(&self) -> Result<&LocalTree, Error> {
         if self.read_only {
             let why = "it serves this tree for reading only".to_owned();
-            let source = crate::wire::LinkError::Refused(why);
+            let source = crate::wire::LinkError::Declined(why);
             return Err(Error::Link { peer: "the agent".to_owned(), source });
         }
         if let Some(tree) = self.local() {

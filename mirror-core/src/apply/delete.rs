@@ -127,9 +127,10 @@ impl Applier<'_> {
         let replaced = self.within(&directory, |dir| {
             let linked;
             let staged = match (leader, &staged) {
-                (Some(path), _) => {
+                (Some(leader), _) => {
                     let expected = leader_expected.as_ref();
-                    linked = self.stage_link(dir, &Leader { path, after: *after, expected })?;
+                    let leader = Leader { path: leader, after: *after, expected };
+                    linked = self.stage_link(dir, &leader, path)?;
                     &linked
                 }
                 (None, Some(staged)) => staged,
@@ -158,11 +159,16 @@ impl Applier<'_> {
         }
     }
 
-    /// Gives an inode of the target another, temporary name in `dir`.
-    fn stage_link(&self, dir: BorrowedFd<'_>, leader: &Leader<'_>) -> Result<Staged, Failure> {
+    /// Gives an inode of the target another, temporary name in `dir`, on its way to be `to`.
+    fn stage_link(
+        &self,
+        dir: BorrowedFd<'_>,
+        leader: &Leader<'_>,
+        to: &RelPath,
+    ) -> Result<Staged, Failure> {
         let gone = Failure::Changed("the file that it is another name of is not there");
         let (directory, name) = leader.path.split().ok_or(gone)?;
-        self.within(&directory, |from| self.link_leader(leader, from, &name, dir))
+        self.within(&directory, |from| self.link_leader(leader, from, &name, dir, to))
     }
 
     /// Removes what has a temporary name. A directory that a run left is empty; one that is not is

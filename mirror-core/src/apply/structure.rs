@@ -94,6 +94,7 @@ impl Applier<'_> {
         let (to_directory, to_name) = self.split(to)?;
         self.within(&from_directory, |from_dir| {
             check(expected, standing(self.fs(), from_dir, &from_name)?.as_ref())?;
+            self.check_links_in(from, to)?;
             self.within(&to_directory, |to_dir| {
                 let moved =
                     self.rename_over(from_dir, &from_name, to_dir, &to_name, &Expected::Absent);
@@ -166,7 +167,9 @@ impl Applier<'_> {
         let (to_directory, _) = self.split(to)?;
         let aside = self.aside(step);
         self.within(&from_directory, |from_dir| {
-            check(expected, standing(self.fs(), from_dir, &from_name)?.as_ref())?;
+            let status = standing(self.fs(), from_dir, &from_name)?;
+            check(expected, status.as_ref())?;
+            self.check_link(from_dir, &from_name, status.as_ref(), to)?;
             self.within(&to_directory, |to_dir| {
                 let linked =
                     self.fs().link_at(from_dir, from_name.as_bytes(), to_dir, aside.as_bytes());
@@ -212,7 +215,9 @@ impl Applier<'_> {
             })?
         } else {
             self.within(&from_directory, |from_dir| {
-                check(expected, standing(fs, from_dir, &from_name)?.as_ref())?;
+                let status = standing(fs, from_dir, &from_name)?;
+                check(expected, status.as_ref())?;
+                self.check_link(from_dir, &from_name, status.as_ref(), to)?;
                 self.within(&to_directory, |to_dir| {
                     let replaces = without_stamp(replaces);
                     let renamed =
@@ -350,13 +355,14 @@ impl Applier<'_> {
         Err(Failure::Changed("the file that it is another name of could not be brought level"))
     }
 
-    /// Gives a leader another, temporary name in `dir`.
+    /// Gives a leader another, temporary name in `dir`, on its way to be `to`.
     pub(super) fn link_leader(
         &self,
         leader: &Leader<'_>,
         leader_dir: BorrowedFd<'_>,
         leader_name: &Name,
         dir: BorrowedFd<'_>,
+        to: &RelPath,
     ) -> Result<Staged, Failure> {
         let fs = self.fs();
         let temporary = self.temporary_name();
@@ -365,6 +371,7 @@ impl Applier<'_> {
         // What was linked is looked at, not what had the name a moment before.
         let linked = standing(fs, dir, &temporary).and_then(|status| {
             self.check_leader(leader, status.as_ref())?;
+            self.check_link(dir, &temporary, status.as_ref(), to)?;
             status.ok_or(Failure::Changed("its new name vanished again"))
         });
         match linked {
@@ -400,7 +407,7 @@ impl Applier<'_> {
                     return Ok(());
                 }
                 check(expected, now.as_ref())?;
-                let staged = self.link_leader(leader, leader_dir, &leader_name, dir)?;
+                let staged = self.link_leader(leader, leader_dir, &leader_name, dir, member)?;
                 self.place_staged(dir, &staged, &name, expected)?;
                 self.wrote_in(dir);
                 Ok(())

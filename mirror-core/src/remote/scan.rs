@@ -158,6 +158,9 @@ struct Order {
 /// How many bytes of messages one directory may take: names and attributes can be long.
 const DIRECTORY_BYTES: usize = 64 << 20;
 
+/// What an entry may take on the average where a directory may have more than is usual.
+const ENTRY_BYTES: usize = 160;
+
 impl Order {
     /// Checks one more part of a directory and adds it to `listing`.
     fn add(&mut self, listing: &mut Listing, part: DirectoryPart) -> Result<(), LinkError> {
@@ -174,15 +177,7 @@ impl Order {
         self.entries += part.entries.len() as u64;
         let told = part.problems.len() + part.litter.len();
         self.problems = self.problems.saturating_add(u32::try_from(told).unwrap_or(u32::MAX));
-        if self.bytes > DIRECTORY_BYTES
-            || listing.entries.len() + part.entries.len() > self.limits.directory_entries as usize
-            || self.entries > self.limits.entries
-            || self.problems > self.limits.problems
-        {
-            return Err(LinkError::Refused(
-                "its tree has more entries or problems than are listed over a link".to_owned(),
-            ));
-        }
+        self.within_limits(listing, &part)?;
         for entry in part.entries {
             valid::listed(&part.directory, &entry)?;
             if listing.entries.last().is_some_and(|last| last.name >= entry.name) {
@@ -213,6 +208,33 @@ impl Order {
         listing.other_mount |= part.flags & OTHER_MOUNT != 0;
         listing.directory = part.directory;
         Ok(())
+    }
+
+    /// Whether there is an end to what is listed, as far as this end keeps it.
+    fn within_limits(&self, listing: &Listing, part: &DirectoryPart) -> Result<(), LinkError> {
+        let Limits { directory_entries, entries, problems, .. } = self.limits;
+        let most = directory_entries as usize;
+        let folder = match part.directory.is_root() {
+            true => "its root".to_owned(),
+            false => format!("its folder {}", part.directory),
+        };
+        let remedy = "take a higher --max-folder-entries, or leave it out with --exclude";
+        let why = if listing.entries.len() + part.entries.len() > most {
+            format!("{folder} has more than {most} entries, the most that one may have; {remedy}")
+        } else if self.bytes > DIRECTORY_BYTES.max(most.saturating_mul(ENTRY_BYTES)) {
+            format!(
+                "names and attributes in {folder} take more room than is kept for one; {remedy}"
+            )
+        } else if self.entries > entries {
+            format!("its tree has more than {entries} entries; mirror it in parts")
+        } else if self.problems > problems {
+            format!(
+                "more than {problems} of its paths have problems; the last ones are in {folder}"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(LinkError::TooMuch(why))
     }
 
     /// Notes that a directory has been listed whole; what is in it comes next.
@@ -285,10 +307,10 @@ impl RemoteListings {
                 }
                 Scanned::End if !begun => return self.order.end().map(|()| None),
                 Scanned::Failed(Setback::Refused(why)) => {
-                    return Err(LinkError::Refused(valid::text(&why)));
+                    return Err(LinkError::Declined(valid::text(&why)));
                 }
                 Scanned::Failed(_) => {
-                    return Err(LinkError::Refused(
+                    return Err(LinkError::Declined(
                         "it cannot list its tree to the end".to_owned(),
                     ));
                 }

@@ -2,10 +2,13 @@
 //! configuration, jump hosts and agent, or anything else that ends at a mirror-agent.
 
 use std::io::{self, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::host::Destination;
 use super::{Ending, LastWords, Transport};
@@ -24,6 +27,12 @@ const LOOK: Duration = Duration::from_millis(50);
 /// # Errors
 /// Those of starting it.
 pub fn child(command: &mut Command) -> io::Result<Transport> {
+    // With a group of its own all that it starts can be ended with it. Where there is a terminal it
+    // stays in ours: else it could not ask there for a passphrase, and an interrupt would pass by it.
+    let leads_group = std::fs::File::open("/dev/tty").is_err();
+    if leads_group {
+        command.process_group(0);
+    }
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let missing = || io::Error::other("a pipe to the program is missing");
@@ -33,7 +42,7 @@ pub fn child(command: &mut Command) -> io::Result<Transport> {
     let said = Arc::new(Mutex::new(Vec::new()));
     let keeps = said.clone();
     thread::Builder::new().name("child-stderr".to_owned()).spawn(move || listen(errors, &keeps))?;
-    Ok(Transport::new(output, input, Process { child: Mutex::new(child), said }))
+    Ok(Transport::new(output, input, Process { child: Mutex::new(child), leads_group, said }))
 }
 
 /// An agent on another machine, reached through a program like `ssh`. `program` is split into words
@@ -48,7 +57,7 @@ pub fn ssh_program(
 ) -> Result<Transport, LinkError> {
     let words = shlex::split(program).filter(|words| !words.is_empty());
     let words = words.ok_or_else(|| {
-        LinkError::Unreachable(
+        LinkError::Unready(
             "the command that is to reach it has an open quote, or no words".to_owned(),
         )
     })?;
@@ -62,7 +71,7 @@ pub fn ssh_program(
     }
     command.args(["-T", "--", &to.host, agent_command]);
     child(&mut command).map_err(|error| {
-        LinkError::Unreachable(format!("cannot start {:?}: {}", words[0], explain(&error)))
+        LinkError::Unready(format!("cannot start {:?}: {}", words[0], explain(&error)))
     })
 }
 
@@ -92,6 +101,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 struct Process {
     child: Mutex<Child>,
+    leads_group: bool,
     said: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -114,19 +124,50 @@ impl Ending for Process {
             return;
         }
         let mut child = lock(&self.child);
+        if self.leads_group {
+            // It is still there and so is its group, whatever has left that.
+            let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+        }
         // It is waited for, so that none is left behind.
         let _ = child.kill();
         let _ = child.wait();
     }
 
     fn last_words(&self) -> LastWords {
-        let status = self.ended().and_then(|status| status.code());
-        LastWords { status, said: lock(&self.said).clone() }
+        let ended = self.ended();
+        let status = ended.and_then(|ended| ended.code());
+        let signal = ended.and_then(|ended| ended.signal()).map(|number| number.to_string());
+        LastWords { status, signal, said: lock(&self.said).clone() }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_has_started_ends_with_it() {
+        if std::fs::File::open("/dev/tty").is_ok() {
+            println!("skipped: there is a terminal, which would end it");
+            return;
+        }
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 600 & echo $!; wait"]);
+        let Transport { mut reader, ending, .. } = child(&mut command).unwrap();
+        let mut told = Vec::new();
+        while told.last() != Some(&b'\n') {
+            let mut byte = [0];
+            reader.read_exact(&mut byte).unwrap();
+            told.push(byte[0]);
+        }
+        ending.close();
+        // All that had its standard output has gone.
+        assert_eq!(reader.read_to_end(&mut told).unwrap(), 0);
     }
 }

@@ -37,8 +37,8 @@ impl Destination {
         if unfit(host) || host.contains(['/', '@']) {
             return Err(LinkError::Unreachable(format!("{host:?} is no name of a host")));
         }
-        if user.is_some_and(unfit) {
-            return Err(LinkError::Unreachable("the user's name is none".to_owned()));
+        if let Some(user) = user.filter(|user| unfit(user)) {
+            return Err(LinkError::Unreachable(format!("{user:?} is no name of a user")));
         }
         let user = user.map(str::to_owned);
         Ok(Destination { user, host: host.to_owned(), port })

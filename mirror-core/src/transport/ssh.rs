@@ -5,7 +5,7 @@
 //! of a socket pair at once, and carries bytes between them.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,7 @@ use ssh2::{
 };
 
 use super::child::keep_end;
+use super::deadline::{Watchdog, within};
 use super::host::{AGENT_COMMAND, Destination};
 use super::host_key::{HostKeys, Secret, fingerprint};
 use super::memory::Socket;
@@ -50,6 +51,15 @@ const PACKET: u32 = 32_768;
 
 /// How many bytes lie between the two sides at most.
 const PENDING: usize = 256 << 10;
+
+/// What libssh2 calls it when it has waited for too long.
+const TIMED_OUT: i32 = -9;
+
+/// How long one address is tried at the least; no time at all is none that a call takes.
+const SHARE_MIN: Duration = Duration::from_millis(1);
+
+/// How long an SSH agent may take to list its identities, for which it asks nobody.
+const AGENT_ANSWERS: Duration = Duration::from_secs(5);
 
 /// How many identities of an agent are tried: servers allow six attempts in all.
 const IDENTITIES: usize = 5;
@@ -115,7 +125,8 @@ impl SshOptions {
         self
     }
 
-    /// How long connecting, and each step of logging in, may take.
+    /// How long it may take to find the server and make sure that it is the right one, and as long
+    /// again to log in and start the agent: 30 s unless something else is asked for.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> SshOptions {
         self.timeout = timeout;
@@ -133,17 +144,23 @@ impl SshOptions {
 /// [`LinkError::Unreachable`], [`LinkError::HostKey`] or [`LinkError::Login`].
 pub fn ssh(options: &SshOptions) -> Result<Transport, LinkError> {
     let (session, socket, distance) = meet(options)?;
-    log_in(&session, options)?;
-    let in_words = |doing| move |error: ssh2::Error| cannot(doing, &error);
-    let window = u32::try_from(distance.as_millis() / WINDOW.as_millis()).unwrap_or(u32::MAX);
-    let window = window.saturating_mul(WINDOW_MIN).clamp(WINDOW_MIN, WINDOW_MAX);
-    let mut channel = session
-        .channel_open("session", window, PACKET, None)
-        .map_err(in_words("open a channel"))?;
-    channel.exec(&options.agent_command).map_err(in_words("start the agent's command"))?;
+    let failed = |error: io::Error| LinkError::Io(explain(&error));
+    let watchdog = Watchdog::over(&socket, options.timeout).map_err(failed)?;
+    let begun = log_in(&session, options).and_then(|()| begin(&session, options, distance));
+    let channel = begun.map_err(|error| {
+        // Who waits for a person's SSH agent holds on to the session.
+        let _ = socket.shutdown(Shutdown::Both);
+        let seconds = options.timeout.as_secs();
+        match watchdog.has_bitten() {
+            true => LinkError::Unreachable(format!(
+                "logging in and starting the agent's command took more than {seconds} s"
+            )),
+            false => error,
+        }
+    })?;
+    drop(watchdog);
     session.set_blocking(false);
     session.set_keepalive(false, KEEPALIVE);
-    let failed = |error: io::Error| LinkError::Io(explain(&error));
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
     theirs.set_nonblocking(true).map_err(failed)?;
     let last_words = Arc::new(Mutex::new(LastWords::default()));
@@ -164,6 +181,22 @@ pub fn ssh(options: &SshOptions) -> Result<Transport, LinkError> {
     thread::Builder::new().name("ssh".to_owned()).spawn(move || carrier.run()).map_err(failed)?;
     let (reader, writer) = (ours.try_clone().map_err(failed)?, ours.try_clone().map_err(failed)?);
     Ok(Transport::new(reader, writer, Carried { socket: Socket(ours), last_words }))
+}
+
+/// Starts the agent's command.
+fn begin(
+    session: &Session,
+    options: &SshOptions,
+    distance: Duration,
+) -> Result<Channel, LinkError> {
+    let in_words = |doing| move |error: ssh2::Error| cannot(doing, &error);
+    let window = u32::try_from(distance.as_millis() / WINDOW.as_millis()).unwrap_or(u32::MAX);
+    let window = window.saturating_mul(WINDOW_MIN).clamp(WINDOW_MIN, WINDOW_MAX);
+    let mut channel = session
+        .channel_open("session", window, PACKET, None)
+        .map_err(in_words("open a channel"))?;
+    channel.exec(&options.agent_command).map_err(in_words("start the agent's command"))?;
+    Ok(channel)
 }
 
 fn cannot(doing: &str, error: &ssh2::Error) -> LinkError {
@@ -187,13 +220,12 @@ fn meet(options: &SshOptions) -> Result<(Session, TcpStream, Duration), LinkErro
         _ => vec![known],
     };
     let mut first = None;
+    let begun = now();
     for types in attempts {
-        match meet_as(options, &types) {
+        let left = options.timeout.saturating_sub(begun.elapsed());
+        match meet_as(options, &types, left) {
             Ok(met) => return Ok(met),
-            Err(error) => {
-                // A server without keys of this type, or with another one: the next may fit.
-                let another =
-                    matches!(error, LinkError::HostKey { .. } | LinkError::Unreachable(_));
+            Err(Unmet { error, another }) => {
                 let worth_telling = matches!(error, LinkError::HostKey { .. });
                 if first.is_none()
                     || (worth_telling && !matches!(first, Some(LinkError::HostKey { .. })))
@@ -209,11 +241,27 @@ fn meet(options: &SshOptions) -> Result<(Session, TcpStream, Duration), LinkErro
     Err(first.unwrap_or_else(|| LinkError::Unreachable("no type of host key is known".to_owned())))
 }
 
+/// Why a server was not met.
+struct Unmet {
+    error: LinkError,
+    /// Whether it may do with another type of host key: it was there, and has none of this type or
+    /// another one.
+    another: bool,
+}
+
+impl From<LinkError> for Unmet {
+    fn from(error: LinkError) -> Unmet {
+        Unmet { error, another: false }
+    }
+}
+
 fn meet_as(
     options: &SshOptions,
     types: &[String],
-) -> Result<(Session, TcpStream, Duration), LinkError> {
-    let (socket, distance) = connect(options)?;
+    patience: Duration,
+) -> Result<(Session, TcpStream, Duration), Unmet> {
+    let begun = now();
+    let (socket, distance) = connect(options, patience)?;
     let failed = |error: io::Error| LinkError::Io(explain(&error));
     let mut session = Session::new().map_err(|error| cannot("set SSH up", &error))?;
     session.set_timeout(u32::try_from(options.timeout.as_millis()).unwrap_or(u32::MAX));
@@ -229,25 +277,51 @@ fn meet_as(
         .map(|known| if known == "ssh-rsa" { KEY_TYPES[2] } else { known.as_str() })
         .collect();
     prefer(MethodType::HostKey, &types.join(","))?;
+    // A server that goes on talking keeps libssh2 from looking at the time.
+    let left = patience.saturating_sub(begun.elapsed());
+    let watchdog = Watchdog::over(&socket, left).map_err(failed)?;
     let started = now();
-    session.handshake().map_err(|error| cannot("agree on how to speak SSH", &error))?;
+    session.handshake().map_err(|error| {
+        let late = watchdog.has_bitten() || error.code() == ErrorCode::Session(TIMED_OUT);
+        let seconds = options.timeout.as_secs();
+        match late {
+            true => {
+                LinkError::Unreachable(format!("it does not speak SSH within {seconds} s")).into()
+            }
+            false => Unmet { error: cannot("agree on how to speak SSH", &error), another: true },
+        }
+    })?;
     // Something in between may have answered the connection; the handshake goes all the way, and
     // takes four round trips.
     let distance = distance.max(started.elapsed() / 4);
-    check_host_key(&session, options)?;
+    check_host_key(&session, options).map_err(|error| Unmet { error, another: true })?;
     Ok((session, socket, distance))
 }
 
 /// Connects to the first of the host's addresses that answers, and sees how far it is.
-fn connect(options: &SshOptions) -> Result<(TcpStream, Duration), LinkError> {
+fn connect(options: &SshOptions, patience: Duration) -> Result<(TcpStream, Duration), LinkError> {
+    let begun = now();
     let unreachable = |error: &io::Error| LinkError::Unreachable(explain(error));
-    let addresses = (options.to.host.as_str(), options.port())
-        .to_socket_addrs()
-        .map_err(|error| LinkError::Unreachable(format!("its name cannot be found: {error}")))?;
+    let (host, port) = (options.to.host.clone(), options.port());
+    let resolve = move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+    let resolved = within(patience, resolve).map_err(|error| unreachable(&error))?;
+    let addresses: Vec<SocketAddr> = match resolved {
+        Some(Ok(addresses)) => addresses,
+        Some(Err(error)) => {
+            return Err(LinkError::Unreachable(format!("its name cannot be found: {error}")));
+        }
+        None => {
+            let seconds = options.timeout.as_secs();
+            let why = format!("nobody says within {seconds} s which addresses its name has");
+            return Err(LinkError::Unreachable(why));
+        }
+    };
     let mut last = LinkError::Unreachable("its name has no address".to_owned());
-    for address in addresses {
+    for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
         let started = now();
-        match TcpStream::connect_timeout(&address, options.timeout) {
+        // An address that does not answer leaves time for those after it.
+        let share = patience.saturating_sub(begun.elapsed()) / u32::try_from(left).unwrap_or(1);
+        match TcpStream::connect_timeout(address, share.max(SHARE_MIN)) {
             Ok(socket) => {
                 let distance = started.elapsed();
                 socket.set_nodelay(true).map_err(|error| unreachable(&error))?;
@@ -322,7 +396,10 @@ fn log_in(session: &Session, options: &SshOptions) -> Result<(), LinkError> {
             Login::Key { key, passphrase } if takes("publickey") => {
                 tried.push(by_key(session, user, key, passphrase.as_ref()));
             }
-            Login::Agent if takes("publickey") => match by_agent(session, user) {
+            Login::Agent if takes("publickey") && !agent_answers() => {
+                tried.push("an SSH agent that does not answer".to_owned());
+            }
+            Login::Agent if takes("publickey") => match in_time_by_agent(session, options)? {
                 Ok(0) => tried.push("an SSH agent without identities".to_owned()),
                 Ok(count) => tried.push(format!("{count} identities of the SSH agent")),
                 Err(error) => tried.push(format!("no SSH agent: {}", error.message())),
@@ -346,8 +423,12 @@ fn log_in(session: &Session, options: &SshOptions) -> Result<(), LinkError> {
             return Ok(());
         }
     }
-    let tried = if tried.is_empty() { "nothing".to_owned() } else { tried.join("; ") };
-    Err(login(format!("tried {tried}; it takes {methods}")))
+    if tried.is_empty() {
+        return Err(login(format!(
+            "no key, SSH agent or password was there to be tried, so name one; it takes {methods}"
+        )));
+    }
+    Err(login(format!("tried {}; it takes {methods}", tried.join("; "))))
 }
 
 /// Tries a key; returns what to say of it if it was not enough.
@@ -365,6 +446,38 @@ fn by_key(session: &Session, user: &str, key: &Secret, passphrase: Option<&Secre
 /// libssh2 has two errors for a key that it cannot read, which one depends on the cipher.
 fn is_unreadable(error: &ssh2::Error) -> bool {
     matches!(error.code(), ErrorCode::Session(-16 | -48))
+}
+
+/// Whether the running SSH agent says anything at all: one at the other end of a connection that is
+/// dead would never end what libssh2 asks it. One that cannot be reached is for libssh2 to tell.
+fn agent_answers() -> bool {
+    /// SSH_AGENTC_REQUEST_IDENTITIES (draft-miller-ssh-agent, section 4.4), which is of one byte.
+    const LIST: [u8; 5] = [0, 0, 0, 1, 11];
+    let Some(path) = std::env::var_os("SSH_AUTH_SOCK") else { return true };
+    let ask = move || {
+        let Ok(mut socket) = UnixStream::connect(path) else { return };
+        if socket.write_all(&LIST).is_ok() {
+            // It also says something by going away.
+            let _ = socket.read(&mut [0; 5]);
+        }
+    };
+    !matches!(within(AGENT_ANSWERS, ask), Ok(None))
+}
+
+/// Tries the identities of the running SSH agent as long as there is time: signing may be up to a
+/// person, or to the end of a connection that has died. Whoever signs has the session until then.
+fn in_time_by_agent(
+    session: &Session,
+    options: &SshOptions,
+) -> Result<Result<usize, ssh2::Error>, LinkError> {
+    let (session, user) = (session.clone(), options.user.clone());
+    // What it says is to come before the watchdog ends everything.
+    let patience = options.timeout - options.timeout / 10;
+    let tried = within(patience, move || by_agent(&session, &user));
+    tried.map_err(|error| LinkError::Io(explain(&error)))?.ok_or_else(|| LinkError::Login {
+        user: options.user.clone(),
+        why: format!("the SSH agent did not sign within {} s", patience.as_secs()),
+    })
 }
 
 /// Tries the identities of the running SSH agent; returns how many it tried.
@@ -583,10 +696,14 @@ impl Carrier {
             let closed = self.channel.close().and_then(|()| self.channel.wait_close());
             match closed {
                 Ok(()) => {
-                    let status = self.channel.exit_status().ok();
+                    let signal = self.channel.exit_signal().ok();
+                    let signal = signal.and_then(|ended| ended.exit_signal);
                     let mut last_words =
                         self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
-                    last_words.status = status;
+                    // Who was ended by a signal has no status, for which libssh2 says 0.
+                    last_words.status =
+                        if signal.is_some() { None } else { self.channel.exit_status().ok() };
+                    last_words.signal = signal;
                     return;
                 }
                 Err(error) if error.code() == ErrorCode::Session(-37) => {}
@@ -600,4 +717,55 @@ impl Carrier {
 
 fn waits(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A server that does what `serve` says with each connection, and how reaching it ends.
+    fn reached(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> LinkError {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let serve = Arc::new(serve);
+            for socket in listener.incoming().map_while(Result::ok) {
+                let serve = serve.clone();
+                thread::spawn(move || serve(socket));
+            }
+        });
+        let to = Destination::new("127.0.0.1", None, Some(port)).unwrap();
+        let pinned = HostKeys::Pinned(vec![FINGERPRINT.parse().unwrap()]);
+        let options = SshOptions::new(to, "nobody", pinned).timeout(Duration::from_millis(500));
+        let (tell, told) = std::sync::mpsc::channel();
+        thread::spawn(move || tell.send(ssh(&options).map(drop)));
+        // As long as the whole test may take: what has no deadline fails it.
+        let ended = told.recv_timeout(Duration::from_secs(60)).expect("it has a deadline");
+        ended.unwrap_err()
+    }
+
+    const FINGERPRINT: &str = "SHA256:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+    #[test]
+    fn s18_a_server_that_talks_without_end_before_its_banner_is_left() {
+        let error = reached(
+            |mut socket| {
+                while socket.write_all(&b"be patient\r\n".repeat(1000)).is_ok() {}
+            },
+        );
+        assert!(error.to_string().contains("does not speak SSH"), "{error}");
+    }
+
+    #[test]
+    fn s18_a_silent_server_is_met_once_whatever_number_of_key_types_there_are() {
+        let (tell, met) = std::sync::mpsc::channel();
+        let error = reached(move |mut socket| {
+            let _ = tell.send(());
+            let _ = socket.read_to_end(&mut Vec::new());
+        });
+        assert!(error.to_string().contains("does not speak SSH"), "{error}");
+        assert_eq!(met.try_iter().count(), 1);
+    }
 }

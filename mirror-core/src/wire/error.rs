@@ -61,9 +61,23 @@ pub enum LinkError {
         /// Those of the other end.
         theirs: (u16, u16),
     },
-    /// The agent does not do what it was asked for.
+    /// Nothing was heard from the other end for this long after it was reached.
+    #[error(
+        "nothing answered for {0} s when the agent's command had been started; nothing was changed"
+    )]
+    Unanswered(u64),
+    /// The agent does not let the caller in.
     #[error("the agent refuses: {0}; nothing was changed")]
     Refused(String),
+    /// The agent does not do, or not go on with, what it was asked for.
+    #[error("the agent does not go on: {0}; entries done so far are whole")]
+    Declined(String),
+    /// The other end's tree has more of something than this end keeps.
+    #[error("{0}; entries done so far are whole")]
+    TooMuch(String),
+    /// Something on this machine that is needed to reach it is missing or unfit.
+    #[error("{0}; nothing was sent")]
+    Unready(String),
     /// It cannot be reached.
     #[error("it cannot be reached: {0}; nothing was changed")]
     Unreachable(String),
@@ -93,6 +107,7 @@ impl LinkError {
             LinkError::Ended
                 | LinkError::Silent(_)
                 | LinkError::Stuck(_)
+                | LinkError::Unanswered(_)
                 | LinkError::Io(_)
                 | LinkError::Unreachable(_)
         )

@@ -154,8 +154,7 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// Frames that follow on `magic`.
     pub(crate) fn new(magic: &[u8; 16]) -> io::Result<Decoder> {
-        let mut decompressor = zstd::bulk::Decompressor::new()?;
-        decompressor.set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(WINDOW_LOG_MAX))?;
+        let decompressor = zstd::bulk::Decompressor::new()?;
         Ok(Decoder { check: first_check(magic), decompressor, sent: Vec::new(), number: 0 })
     }
 
@@ -207,6 +206,11 @@ impl Decoder {
             std::mem::swap(body, &mut self.sent);
             return Ok(true);
         }
+        if !is_one_frame(&self.sent) {
+            return Err(LinkError::Damaged(
+                "a body that is not one zstd frame with a small window",
+            ));
+        }
         body.resize(raw, 0);
         // The output is as long as the header says and no longer, whatever the frame would expand to.
         match self.decompressor.decompress_to_buffer(&self.sent, &mut body[..]) {
@@ -214,6 +218,22 @@ impl Decoder {
             _ => Err(LinkError::Damaged("a frame that does not unpack to the length it names")),
         }
     }
+}
+
+/// Whether a body is a single zstd frame, no skippable one, whose window is at most
+/// [`WINDOW_LOG_MAX`] (RFC 8878, sections 3.1.1 and 3.1.2). Unpacked in one go it would do with any
+/// number of frames, and whatever windows they name.
+fn is_one_frame(sent: &[u8]) -> bool {
+    const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+    /// The bit of the descriptor that says that the content itself is the window.
+    const SINGLE_SEGMENT: u8 = 1 << 5;
+    let Some([a, b, c, d, descriptor, window, ..]) = sent.first_chunk::<6>() else { return false };
+    // Exponent and eighths of it, from 2^10 on.
+    let is_small = descriptor & SINGLE_SEGMENT != 0
+        || *window <= u8::try_from((WINDOW_LOG_MAX - 10) << 3).unwrap_or(0);
+    [*a, *b, *c, *d] == MAGIC
+        && is_small
+        && zstd::zstd_safe::find_frame_compressed_size(sent) == Ok(sent.len())
 }
 
 /// Fills `buffer` as far as the input reaches.
@@ -289,6 +309,33 @@ mod tests {
         frame.extend_from_slice(&check);
         frame.extend_from_slice(&packed);
         assert!(matches!(bodies(&frame), Err(LinkError::Damaged(_))));
+    }
+
+    #[test]
+    fn s14_s20_a_body_is_one_zstd_frame_with_a_window_of_a_mebibyte_at_most() {
+        let packed = zstd::bulk::compress(&[7; 1000], 3).unwrap();
+        assert!(is_one_frame(&packed));
+        let skippable =
+            [&0x184D_2A50_u32.to_le_bytes()[..], &4_u32.to_le_bytes(), b"skip"].concat();
+        // Without a content size, and a window of 2^(10 + exponent): one raw block, the last one,
+        // of four bytes.
+        let windowed = |exponent: u8, eighths: u8| {
+            let head = [0x28, 0xB5, 0x2F, 0xFD, 0, exponent << 3 | eighths];
+            [&head[..], &[0x21, 0, 0], b"data"].concat()
+        };
+        assert!(is_one_frame(&windowed(10, 0)));
+        for wrong in [
+            [&packed[..], &packed].concat(),
+            [&skippable[..], &packed].concat(),
+            [&packed[..], &skippable].concat(),
+            skippable.clone(),
+            windowed(10, 1),
+            windowed(17, 0),
+            packed[..packed.len() - 1].to_vec(),
+            b"\x28\xB5".to_vec(),
+        ] {
+            assert!(!is_one_frame(&wrong), "{wrong:?}");
+        }
     }
 
     proptest! {

@@ -272,13 +272,15 @@ impl Shared {
 
     /// Ends the link when for a while nothing came, or nothing got away.
     fn watch(&self) {
+        /// How often that is looked at in this while: so much more it may take.
+        const LOOKS: u32 = 16;
         let (mut silent, mut stuck) = (0, 0);
         let (mut heard, mut written) = (0, 0);
         let mut state = lock(&self.state);
         loop {
             let (next, _) = self
                 .came
-                .wait_timeout_while(state, self.patience.silence / 4, |state| {
+                .wait_timeout_while(state, self.patience.silence / LOOKS, |state| {
                     state.failed.is_none() && !(state.left && state.left_there)
                 })
                 .unwrap_or_else(PoisonError::into_inner);
@@ -290,8 +292,8 @@ impl Shared {
             silent = if now_heard == heard && !state.left_there { silent + 1 } else { 0 };
             stuck = if now_written == written && state.writing > 0 { stuck + 1 } else { 0 };
             (heard, written) = (now_heard, now_written);
-            // The first quarter may have begun anywhere.
-            if silent > 4 || stuck > 4 {
+            // The first part of it may have begun anywhere.
+            if silent > LOOKS || stuck > LOOKS {
                 let error = LinkError::Silent(self.patience.silence.as_secs());
                 drop(state);
                 self.fail(error);
@@ -305,7 +307,7 @@ impl Shared {
 fn fits(message: &[u8]) -> Result<(), LinkError> {
     if message.len() > MESSAGE_MAX {
         let why = "the link carries no filter and no entry of more than 1 MiB".to_owned();
-        return Err(LinkError::Refused(why));
+        return Err(LinkError::TooMuch(why));
     }
     Ok(())
 }
