@@ -123,7 +123,7 @@ pub(super) fn take_supply(
     let arrivals = Arc::new(Arrivals::asking(stream.clone(), tree.patience, &asked.told));
     arrivals.asked(path);
     if asked.answer(path, &arrivals) {
-        arrivals.take_in(|message| decode(message));
+        arrivals.take_in(decode);
     }
     Ok(())
 }
