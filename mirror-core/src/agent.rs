@@ -177,30 +177,33 @@ fn greet(link: &Link, config: &AgentConfig) -> Result<Option<Tree>, LinkError> {
     let hello: Hello = decode(&stream.receive()?.ok_or(ended.clone())?)?;
     common_version(hello.versions)?;
     let enter: Enter = decode(&stream.receive()?.ok_or(ended)?)?;
-    let entered = Root::open(config.fs.clone(), &config.root)
-        .map_err(|error| match error {
-            Error::OpenRoot { path, source } => {
-                let path = crate::path::escape(path.as_os_str().as_bytes()).into_owned();
-                format!("cannot open {path}: {}", crate::error::explain(&source))
-            }
-            other => other.to_string(),
-        })
-        .and_then(|root| Tree::enter(root, config, &enter));
-    let (tree, welcome) = match entered {
-        Ok(tree) => {
-            let welcome = Welcome::Entered {
-                root: tree.id(),
-                capabilities: tree.capabilities(),
-                read_only: config.read_only,
-                standing: config.standing.clone(),
-                whereabouts: tree.whereabouts(),
-            };
-            (Some(tree), welcome)
+    let sentence = |error: Error| match error {
+        Error::OpenRoot { path, source } => {
+            let path = crate::path::escape(path.as_os_str().as_bytes()).into_owned();
+            format!("cannot open {path}: {}", crate::error::explain(&source))
         }
-        Err(why) => (None, Welcome::Refused(why)),
+        other => other.to_string(),
+    };
+    let entered = Root::open(config.fs.clone(), &config.root)
+        .map_err(sentence)
+        .and_then(|root| Tree::enter(root, config, &enter))
+        .and_then(|tree| Ok((welcome(&tree, config).map_err(sentence)?, tree)));
+    let (welcome, tree) = match entered {
+        Ok((welcome, tree)) => (welcome, Some(tree)),
+        Err(why) => (Welcome::Refused(why), None),
     };
     stream.send(&encode(&welcome))?;
     Ok(tree)
+}
+
+fn welcome(tree: &Tree, config: &AgentConfig) -> Result<Welcome, Error> {
+    Ok(Welcome::Entered {
+        root: tree.id()?,
+        capabilities: tree.capabilities()?,
+        read_only: config.read_only,
+        standing: config.standing.clone(),
+        whereabouts: tree.whereabouts()?,
+    })
 }
 
 /// The newest version that both ends speak.

@@ -48,7 +48,10 @@ pub(super) fn carry_out(
         return Err(LinkError::Protocol("a name of a run that no run has"));
     }
     let asked = Policy { fidelity: order.fidelity, ownership: order.ownership, ..Policy::mirror() };
-    let policy = asked.within(&tree.capabilities());
+    let policy = match tree.capabilities() {
+        Ok(capabilities) => asked.within(&capabilities),
+        Err(error) => return refuse(&error),
+    };
     let local = match tree.writable() {
         Ok(local) => local,
         Err(error) => return refuse(&error),
@@ -123,7 +126,7 @@ pub(super) fn take_supply(
     let arrivals = Arc::new(Arrivals::asking(stream.clone(), tree.patience, &asked.told));
     arrivals.asked(path);
     if asked.answer(path, &arrivals) {
-        arrivals.take_in(|message| decode(message));
+        arrivals.take_in(decode);
     }
     Ok(())
 }

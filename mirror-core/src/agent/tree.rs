@@ -62,48 +62,42 @@ impl Tree {
         self.local.get()
     }
 
-    pub(super) fn id(&self) -> RootId {
-        let found = self.local().and_then(|tree| tree.id().ok());
-        found.unwrap_or_else(|| {
-            let mut path = self.root.path().as_os_str().as_bytes().to_vec();
-            path.extend_from_slice(if path.ends_with(b"/") { b"" } else { b"/" });
-            path.extend_from_slice(self.place.as_bytes());
-            RootId { path: Bytes(path.into()), device: 0, inode: 0 }
-        })
+    pub(super) fn id(&self) -> Result<RootId, Error> {
+        if let Some(tree) = self.local() {
+            return tree.id();
+        }
+        let mut path = self.root.path().as_os_str().as_bytes().to_vec();
+        path.extend_from_slice(if path.ends_with(b"/") { b"" } else { b"/" });
+        path.extend_from_slice(self.place.as_bytes());
+        Ok(RootId { path: Bytes(path.into()), device: 0, inode: 0 })
     }
 
-    /// Where the tree is or will be; nothing where that cannot be told.
-    pub(super) fn whereabouts(&self) -> Whereabouts {
-        let told = match self.local() {
-            Some(tree) => tree.whereabouts().ok(),
+    /// Where the tree is or will be.
+    pub(super) fn whereabouts(&self) -> Result<Whereabouts, Error> {
+        match self.local() {
+            Some(tree) => tree.whereabouts(),
             // Below the agent's root at least, which is all that is held.
-            None => Whereabouts::of(&self.root, true).ok(),
-        };
-        told.unwrap_or_default()
+            None => Whereabouts::of(&self.root, true).map_err(|source| {
+                let path = self.root.path().to_path_buf();
+                Error::OpenRoot { path, source }
+            }),
+        }
     }
 
-    pub(super) fn capabilities(&self) -> Capabilities {
-        let root;
-        let tree = match self.local() {
-            Some(tree) => tree,
-            None => {
-                root = LocalTree::of_root(self.root.clone());
-                &root
-            }
+    /// What can be done here. Nothing is assumed where that cannot be told: owners that were left
+    /// out for want of the right to set them would be remembered as they are.
+    pub(super) fn capabilities(&self) -> Result<Capabilities, Error> {
+        let mut capabilities = match self.local() {
+            Some(tree) => tree.capabilities()?,
+            None => LocalTree::of_root(self.root.clone()).capabilities()?,
         };
-        let mut capabilities = tree.capabilities().unwrap_or_else(|_| Capabilities {
-            privileged: false,
-            groups: Vec::new(),
-            root_owner: (0, 0),
-            hosted: false,
-        });
         if self.local().is_none() {
             // Whoever makes it owns it.
             let user = rustix::process::geteuid().as_raw();
             capabilities.root_owner = (user, rustix::process::getegid().as_raw());
         }
         capabilities.hosted = self.fidelity == Fidelity::Hosted;
-        capabilities
+        Ok(capabilities)
     }
 
     pub(super) fn capacity(&self) -> Result<Capacity, Error> {
@@ -116,7 +110,7 @@ impl Tree {
     /// Makes sure that the tree exists and that nobody else writes to it.
     pub(super) fn lock(&self) -> Result<RootId, Error> {
         self.writable()?.lock()?;
-        Ok(self.id())
+        self.id()
     }
 
     /// The tree as it may be written to; it is made if it is missing.

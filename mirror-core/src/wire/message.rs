@@ -54,6 +54,7 @@ pub(crate) struct Enter {
 }
 
 /// The agent's second message on stream 0.
+#[expect(clippy::large_enum_variant, reason = "there is one in a session")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Welcome {
     /// The tree can be worked on.
