@@ -78,7 +78,8 @@ impl Tree {
             }
         };
         let mut capabilities = tree.capabilities().unwrap_or_else(|_| Capabilities {
-            privileged: false,
+            // A disk that fails takes no privilege away: without it owners would be left out unsaid.
+            privileged: rustix::process::geteuid().is_root(),
             groups: Vec::new(),
             root_owner: (0, 0),
             hosted: false,
