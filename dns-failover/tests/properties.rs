@@ -252,8 +252,8 @@ proptest! {
     }
 }
 
-/// Texts that would keep a reader, or a checker, busy for hours that goes back or looks through what it has, again and
-/// again; this one is done at once.
+/// Texts that would keep a reader or a checker busy for hours that goes back or looks through what it
+/// has, again and again; these are done at once.
 #[test]
 fn reading_takes_time_by_the_length_of_the_text_only() {
     const TIMES: usize = 20_000;
