@@ -145,10 +145,10 @@ impl<'a> Publisher<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish(&self, plan: &ApprovedPlan) -> Report {
-        let job = |(name, (active, scope)): (&Name, &(Active, Scope))| {
-            Job::new(self.topology, name.clone(), Some(*active), *scope)
+        let job = |(name, active, scope): (&Name, Active, Scope)| {
+            Job::new(self.topology, name.clone(), Some(active), scope)
         };
-        self.run(plan.zones.iter().map(job).collect())
+        self.run(plan.zones().map(job).collect())
     }
 
     /// What is served of these zones: from the server with the highest epoch, made here where its
