@@ -5,7 +5,7 @@ use crate::name::Name;
 use crate::rdata::RecordType;
 
 /// Longer chains are given up; resolvers do so earlier.
-const LONGEST: usize = 8;
+const LONGEST: usize = 16;
 
 pub(super) fn check(view: &mut View<'_>) {
     for set in view.own(RecordType::CNAME) {
