@@ -1,6 +1,6 @@
 //! What is wrong, where, by which rule, and what to do about it.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -111,7 +111,14 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
+        // A zone file names what it includes, and must not act on the terminal by that.
+        for character in self.file.to_string_lossy().chars() {
+            match character {
+                plain if !plain.is_control() => f.write_char(plain)?,
+                control => write!(f, "{}", control.escape_default())?,
+            }
+        }
+        write!(f, ":{}:{}", self.line, self.column)
     }
 }
 

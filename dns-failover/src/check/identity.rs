@@ -1,5 +1,7 @@
 //! Keys, fingerprints and digests that say who somebody is: SSHFP, TLSA, CAA, ZONEMD.
 
+use std::collections::BTreeSet;
+
 use super::{View, rules};
 use crate::rdata::{Data, Rdata, RecordType};
 use crate::rrset::RRset;
@@ -41,6 +43,8 @@ fn sshfp(view: &mut View<'_>, set: &RRset) {
         _ => None,
     };
     let all: Vec<(u8, u8, usize)> = set.rdatas().iter().filter_map(parts).collect();
+    let with_sha256 = all.iter().filter(|(_, kind, _)| *kind == 2);
+    let with_sha256: BTreeSet<u8> = with_sha256.map(|(algorithm, ..)| *algorithm).collect();
     for &(algorithm, kind, len) in &all {
         if !matches!(algorithm, 1..=4 | 6) || !matches!(kind, 1 | 2) {
             let message =
@@ -52,8 +56,7 @@ fn sshfp(view: &mut View<'_>, set: &RRset) {
                 format!("{owner} SSHFP has a fingerprint of type {kind} with {len} octets");
             view.found(rules::SSHFP_LENGTH, set, message);
         }
-        let has_better = all.iter().any(|(other, kind, _)| *other == algorithm && *kind == 2);
-        if kind == 1 && !has_better {
+        if kind == 1 && !with_sha256.contains(&algorithm) {
             let message = format!("{owner} SSHFP has only SHA-1 for algorithm {algorithm}");
             view.found(rules::SSHFP_SHA1, set, message);
         }
@@ -165,7 +168,7 @@ fn zonemd(view: &mut View<'_>) {
             view.found(rules::ZONEMD_PLACE, set, format!("{owner} has a ZONEMD record"));
             continue;
         }
-        let mut seen = Vec::new();
+        let mut seen = BTreeSet::new();
         let mut serials_agree = true;
         for rdata in set.rdatas() {
             let Data::Zonemd { serial, scheme, algorithm, .. } = rdata.data() else { continue };
@@ -175,12 +178,11 @@ fn zonemd(view: &mut View<'_>) {
                     format!("{owner} ZONEMD is of the serial {serial}, the zone has another");
                 view.found(rules::ZONEMD_SERIAL, set, message);
             }
-            if seen.contains(&(scheme, algorithm)) {
+            if !seen.insert((scheme, algorithm)) {
                 let message =
                     format!("{owner} has two ZONEMD of scheme {scheme} and algorithm {algorithm}");
                 view.found(rules::ZONEMD_DOUBLE, set, message);
             }
-            seen.push((scheme, algorithm));
         }
         if serials_agree && zone.verify_digest() == Some(false) {
             view.found(

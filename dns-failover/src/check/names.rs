@@ -7,6 +7,8 @@ use crate::rdata::RecordType;
 pub(super) fn check(view: &mut View<'_>) {
     let zone = view.zone;
     let origin = zone.origin();
+    // A zone of one label, such as `host.`, has a good reason to hold `host.host.`.
+    let doubled = origin.prepend(origin).ok().filter(|_| origin.labels().count() > 1);
     let mut last: Option<&Name> = None;
     for set in zone.iter() {
         let (owner, rtype) = (set.owner(), set.rtype());
@@ -20,8 +22,7 @@ pub(super) fn check(view: &mut View<'_>) {
             let message = format!("{owner} has an asterisk in its midst");
             view.found(rules::WILDCARD_WITHIN, set, message);
         }
-        let doubled = || origin.prepend(origin).ok().filter(|_| origin.labels().count() > 1);
-        if doubled().is_some_and(|doubled| owner.is_within(&doubled)) {
+        if doubled.as_ref().is_some_and(|doubled| owner.is_within(doubled)) {
             let message = format!("{owner} holds the name of the zone twice");
             view.found(rules::APEX_TWICE, set, message);
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{KnownHosts, check, rules};
 use crate::diagnostic::{Diagnostic, Rule};
+use crate::name::Name;
 use crate::rdata::{Data, RecordType};
 use crate::record::Ttl;
 use crate::rrset::RRset;
@@ -38,13 +39,15 @@ pub fn check_states<'z>(
     let mut findings = Vec::new();
     let mut by_state: Vec<(&str, Vec<Diagnostic>)> =
         states.iter().map(|(name, zone)| (*name, check(zone, known))).collect();
-    if let Some((_, first)) = by_state.first() {
-        let everywhere =
-            |one: &Diagnostic| by_state.iter().all(|(_, findings)| findings.contains(one));
-        findings = first.iter().filter(|one| everywhere(one)).cloned().collect();
+    if let Some(((_, first), others)) = by_state.split_first() {
+        let others: Vec<BTreeSet<Said<'_>>> =
+            others.iter().map(|(_, findings)| findings.iter().map(said).collect()).collect();
+        let everywhere = |one: &&Diagnostic| others.iter().all(|other| other.contains(&said(one)));
+        findings = first.iter().filter(everywhere).cloned().collect();
     }
+    let everywhere: BTreeSet<Said<'_>> = findings.iter().map(said).collect();
     for (name, of_state) in &mut by_state {
-        of_state.retain(|one| !findings.contains(one));
+        of_state.retain(|one| !everywhere.contains(&said(one)));
         for one in of_state {
             one.state = Some((*name).to_owned());
         }
@@ -52,6 +55,13 @@ pub fn check_states<'z>(
     findings.extend(by_state.into_iter().flat_map(|(_, of_state)| of_state));
     compare(&states, &mut findings);
     findings
+}
+
+/// What tells findings of one state apart.
+type Said<'f> = (&'static str, Option<&'f Name>, Option<RecordType>, &'f str);
+
+fn said(finding: &Diagnostic) -> Said<'_> {
+    (finding.rule.id, finding.owner.as_ref(), finding.rtype, &finding.message)
 }
 
 fn compare(states: &[(&str, &Zone)], findings: &mut Vec<Diagnostic>) {
@@ -119,7 +129,7 @@ fn same(a: &RRset, b: &RRset) -> bool {
 
 /// Addresses and what hints at them; and names that begin with an underscore and `epoch`, by which
 /// publishers fence one another.
-fn moves_with_the_site(owner: &crate::name::Name, rtype: RecordType) -> bool {
+fn moves_with_the_site(owner: &Name, rtype: RecordType) -> bool {
     matches!(
         rtype,
         RecordType::A | RecordType::AAAA | RecordType::HTTPS | RecordType::SVCB | RecordType::CNAME
