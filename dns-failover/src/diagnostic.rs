@@ -102,6 +102,13 @@ pub struct Place {
     pub column: u32,
 }
 
+impl Place {
+    /// The place of this line and column.
+    pub fn new(file: impl Into<Arc<Path>>, line: u32, column: u32) -> Place {
+        Place { file: file.into(), line, column }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)

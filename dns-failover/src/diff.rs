@@ -1,5 +1,6 @@
 //! What changes from one version of a zone to the next.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -10,7 +11,7 @@ use crate::rdata::RecordType;
 use crate::record::Record;
 use crate::rrset::RRset;
 use crate::serial::Serial;
-use crate::zone::{Key, Zone, ZoneError};
+use crate::zone::{Key, KeyRef, Zone, ZoneError};
 
 /// The difference of two versions of a zone, RRset by RRset: a set goes from its old state to its new
 /// one at once, so that none passes through empty on the way. [`Diff::removed`] and [`Diff::added`]
@@ -25,7 +26,7 @@ use crate::zone::{Key, Zone, ZoneError};
 /// let diff = Diff::between(&old, &new)?;
 /// assert_eq!(diff.apply(&old)?, new);
 /// assert_eq!(diff.clone().inverse().apply(&new)?, old);
-/// assert!(diff.to_string().contains("-www.example. 30 IN A 192.0.2.1\n+www.example. 30 IN A 198.51.100.1\n"));
+/// assert!(diff.to_string().ends_with("\n+www.example. 30 IN A 198.51.100.1\n"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,17 +117,17 @@ impl Diff {
         if old.origin() != new.origin() || old.class() != new.class() {
             return Err(DiffError::OtherZone(old.origin().clone(), new.origin().clone()));
         }
-        let (mut olds, mut news) = (old.sets().iter().peekable(), new.sets().iter().peekable());
+        let (mut olds, mut news) = (old.iter().peekable(), new.iter().peekable());
         let mut changes = Vec::new();
         loop {
-            let (before, after) = match (olds.peek(), news.peek()) {
+            let order = match (olds.peek(), news.peek()) {
                 (None, None) => break,
-                (Some((a, _)), Some((b, _))) if a == b => (olds.next(), news.next()),
-                (Some((a, _)), Some((b, _))) if a < b => (olds.next(), None),
-                (Some(_), None) => (olds.next(), None),
-                _ => (None, news.next()),
+                (Some(a), Some(b)) => KeyRef::of(a).cmp(&KeyRef::of(b)),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
             };
-            let (before, after) = (before.map(|(_, set)| set), after.map(|(_, set)| set));
+            let before = if order.is_le() { olds.next() } else { None };
+            let after = if order.is_ge() { news.next() } else { None };
             if before != after {
                 changes.push(Change { before: before.cloned(), after: after.cloned() });
             }
@@ -197,7 +198,7 @@ impl Diff {
         let mut new = zone.clone();
         for change in &self.changes {
             let key = change.key()?;
-            if zone.sets().get(&key) != change.before.as_ref() {
+            if zone.find(&key) != change.before.as_ref() {
                 return Err(Change::not_as_expected(key));
             }
             match &change.after {

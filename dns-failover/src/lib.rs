@@ -2,19 +2,31 @@
 //!
 //! Records and zones are plain values: a [`Name`] holds any octets, [`Rdata`] of every type is checked
 //! once and kept as it goes over the wire, an [`RRset`] is never empty, a [`Zone`] is sorted.
+//! [`ZoneReader`] reads zone files and tells all that is wrong in them, [`check`] and [`check_states`]
+//! say what is wrong with what they mean, and a [`Diff`] is what changes between two versions.
 //!
 //! ```
-//! use dns_failover::{Record, Zone};
+//! use dns_failover::{Diff, Zone, check};
 //!
-//! let mut zone = Zone::new("example.".parse()?);
-//! for line in ["example. 3600 IN NS ns1.example.", "ns1.example. 3600 IN A 192.0.2.1"] {
-//!     zone.insert(line.parse()?)?;
-//! }
-//! assert_eq!(zone.to_text(), b"example. 3600 IN NS ns1.example.\nns1.example. 3600 IN A 192.0.2.1\n");
+//! let origin = "example.".parse()?;
+//! let old = Zone::parse(&origin, "@ 1d SOA ns.host.test. admin 2 4h 1h 1w 5m\nwww 30 A 192.0.2.1\n").unwrap();
+//! let findings = check(&old, &Default::default());
+//! assert_eq!(findings[0].to_string(), "error[NS01]: example. has no NS record");
+//!
+//! let mut new = old.clone();
+//! new.remove(&"www.example.".parse()?, dns_failover::RecordType::A);
+//! new.insert("www.example. 30 IN A 198.51.100.1".parse()?)?;
+//! let diff = Diff::between(&old, &new)?;
+//! assert_eq!(diff.to_string(), "-www.example. 30 IN A 192.0.2.1\n+www.example. 30 IN A 198.51.100.1\n");
+//! assert_eq!(diff.apply(&old)?, new);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! Not here, ever: resolving, serving, DNSSEC signing, registrars and provider APIs.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 mod catalog;
 mod check;

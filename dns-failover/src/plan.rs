@@ -54,7 +54,7 @@ pub enum Scope {
 }
 
 /// What is to change in one zone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ZonePlan {
     /// Where it points now, as far as known.
     pub from: Option<Active>,
@@ -67,11 +67,12 @@ pub struct ZonePlan {
     /// How many RRsets it has now.
     pub rrsets: usize,
     /// Why nothing can be said of it, and so nothing be done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
 }
 
-/// What is to change in many zones.
+/// What is to change in many zones. It can be stored and shown, and is not read back: one that somebody
+/// else had in hands would have to be made anew from what is served anyway.
 ///
 /// ```
 /// use dns_failover::testing::draft;
@@ -85,7 +86,7 @@ pub struct ZonePlan {
 /// # let _ = approved;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[must_use]
 pub struct Plan {
     /// The version of this form: 1.
@@ -175,7 +176,14 @@ pub enum PlanRefused {
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ApprovedPlan {
-    pub(crate) zones: BTreeMap<Name, (Active, Scope)>,
+    zones: BTreeMap<Name, (Active, Scope)>,
+}
+
+impl ApprovedPlan {
+    /// Its zones: where each is to point, and how much of it may change.
+    pub fn zones(&self) -> impl Iterator<Item = (&Name, Active, Scope)> {
+        self.zones.iter().map(|(name, (to, scope))| (name, *to, *scope))
+    }
 }
 
 impl Plan {
@@ -407,5 +415,130 @@ fn is_book(apex: &Name, change: &Change) -> bool {
             matches!((&change.before, &change.after), (Some(before), Some(after)) if same(before, after))
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::draft;
+    use crate::topology::Draft;
+
+    const UK: Active = Active::One(SiteId::Uk);
+    const US: Active = Active::One(SiteId::Us);
+
+    fn topology(domains: usize, change: impl FnOnce(&mut Draft)) -> Topology {
+        let mut draft = draft(domains);
+        change(&mut draft);
+        Topology::new(draft).unwrap()
+    }
+
+    /// What is served when everything is as the topology says.
+    fn served(topology: &Topology, active: Active) -> BTreeMap<Name, Current> {
+        let record = EpochRecord { epoch: Epoch::new(5, SiteId::Us), active };
+        let zone = |domain: &Domain| Current::Zone(Box::new(topology.zone(domain, record)));
+        let domains = topology.domains().values();
+        domains.map(|domain| (domain.name.clone(), zone(domain))).collect()
+    }
+
+    fn everything(topology: &Topology, current: &BTreeMap<Name, Current>) -> Plan {
+        Plan::everything(topology, current, &|_| None)
+    }
+
+    #[test]
+    fn a_failover_of_every_domain_is_held_back_by_nothing() {
+        let topology = topology(50, |_| {});
+        let moves = topology.domains().keys().map(|name| (name, Some(UK), US));
+        let plan = Plan::failover(&topology, moves);
+        let (zones, classes) = plan.counts();
+        assert_eq!((zones, classes), (50, BTreeMap::from([(ChangeClass::Managed, 200)])));
+        assert_eq!(plan.approve(&PlanGuards::default()).unwrap().zones().count(), 50);
+        let current = served(&topology, UK);
+        let plan = Plan::everything(&topology, &current, &|_| Some(US));
+        assert!(plan.approve(&PlanGuards::default()).is_ok());
+    }
+
+    #[test]
+    fn what_is_served_already_is_no_change() {
+        let topology = topology(3, |_| {});
+        for active in Active::REACHABLE {
+            let plan = everything(&topology, &served(&topology, active));
+            assert!(plan.is_empty(), "{plan}");
+        }
+    }
+
+    #[test]
+    fn much_of_a_zone_waits_for_somebody_to_look() {
+        let before = topology(1, |_| {});
+        let after = topology(1, |draft| draft.authority.ttl = 7200);
+        let plan = everything(&after, &served(&before, UK));
+        let refused = plan.clone().approve(&PlanGuards::default()).unwrap_err();
+        assert!(matches!(refused, PlanRefused::TooMuchOfZone { .. }), "{refused}");
+        assert!(plan.approve(&PlanGuards::default().confirmed(true)).is_ok());
+    }
+
+    #[test]
+    fn a_little_of_many_zones_waits_too() {
+        let before = topology(20, |_| {});
+        let after = topology(20, |draft| {
+            draft.sites[0].dkim[0].text = b"v=DKIM1; k=ed25519; p=".to_vec();
+        });
+        let plan = everything(&after, &served(&before, UK));
+        let refused = plan.approve(&PlanGuards::default()).unwrap_err();
+        assert!(
+            matches!(refused, PlanRefused::TooManyZones { changed: 20, all: 20, .. }),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn other_name_servers_wait_for_somebody_to_look() {
+        let before = topology(1, |_| {});
+        let after = topology(1, |draft| {
+            draft.name_servers[4].name = "ns9.host.uk.".parse().unwrap();
+        });
+        let plan = everything(&after, &served(&before, UK));
+        let refused = plan.approve(&PlanGuards::default()).unwrap_err();
+        assert!(matches!(refused, PlanRefused::NameServers { .. }), "{refused}");
+    }
+
+    #[test]
+    fn an_address_that_is_nobodys_is_no_managed_change() {
+        let before = topology(1, |draft| {
+            draft.sites[0].web = ["203.0.113.1".parse().unwrap()].into_iter().collect();
+            draft.sites[1].web = ["203.0.113.2".parse().unwrap()].into_iter().collect();
+        });
+        let after = topology(1, |_| {});
+        let plan = everything(&after, &served(&before, UK));
+        let others = plan.counts().1.get(&ChangeClass::Other).copied().unwrap_or_default();
+        assert!(others > 0, "{plan}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_changed() {
+        let topology = topology(1, |_| {});
+        let name = topology.domains().keys().next().unwrap().clone();
+        let unknown = Current::Unknown { why: "nobody answers".into() };
+        let plan = everything(&topology, &BTreeMap::from([(name, unknown)]));
+        let refused = plan.approve(&PlanGuards::default().confirmed(true)).unwrap_err();
+        assert!(refused.to_string().contains("nobody answers"), "{refused}");
+    }
+
+    #[test]
+    fn a_new_zone_is_no_loss() {
+        let topology = topology(1, |_| {});
+        let name = topology.domains().keys().next().unwrap().clone();
+        let plan = everything(&topology, &BTreeMap::from([(name, Current::Missing)]));
+        assert!(!plan.is_empty());
+        assert!(plan.approve(&PlanGuards::default()).is_ok());
+    }
+
+    #[test]
+    fn a_plan_is_told_to_machines() {
+        let topology = topology(2, |_| {});
+        let plan = Plan::everything(&topology, &served(&topology, UK), &|_| Some(US));
+        let json = serde_json::to_string(&plan).unwrap();
+        assert!(json.starts_with("{\"format\":1,"), "{json}");
+        assert!(json.contains("\"managed\""), "{json}");
     }
 }

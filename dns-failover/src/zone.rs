@@ -1,8 +1,11 @@
 //! Zones: every record at and below an apex.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::collections::btree_set::Range;
 use std::fmt;
+use std::ops::Bound;
 
 use crate::name::Name;
 use crate::rdata::{Rdata, RecordType, Soa};
@@ -24,11 +27,20 @@ use crate::serial::Serial;
 /// assert_eq!((www.rdatas().len(), www.ttl().seconds()), (2, 30));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Zone {
     origin: Name,
     class: Class,
-    sets: BTreeMap<Key, RRset>,
+    sets: BTreeSet<Keyed>,
+}
+
+/// An RRset that is ordered by its key. A map would hold each key twice, and large zones are mostly keys.
+#[derive(Clone)]
+struct Keyed(RRset);
+
+/// Whatever has a key, for looking RRsets up by one.
+trait HasKey {
+    fn key(&self) -> KeyRef<'_>;
 }
 
 /// What tells RRsets apart.
@@ -38,6 +50,21 @@ pub(crate) struct Key {
     pub(crate) rtype: RecordType,
     /// The type that signatures cover; 0 for any other record.
     pub(crate) covers: u16,
+}
+
+/// A key that is somebody else's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct KeyRef<'a> {
+    owner: &'a Name,
+    rtype: RecordType,
+    covers: u16,
+}
+
+impl<'a> KeyRef<'a> {
+    #[inline]
+    pub(crate) fn of(set: &'a RRset) -> KeyRef<'a> {
+        KeyRef { owner: set.owner(), rtype: set.rtype(), covers: set.covers() }
+    }
 }
 
 impl Key {
@@ -54,6 +81,55 @@ impl Key {
         Key { owner: owner.clone(), rtype, covers: 0 }
     }
 }
+
+impl HasKey for Key {
+    fn key(&self) -> KeyRef<'_> {
+        KeyRef { owner: &self.owner, rtype: self.rtype, covers: self.covers }
+    }
+}
+
+impl HasKey for Keyed {
+    #[inline]
+    fn key(&self) -> KeyRef<'_> {
+        KeyRef::of(&self.0)
+    }
+}
+
+impl<'a> Borrow<dyn HasKey + 'a> for Keyed {
+    fn borrow(&self) -> &(dyn HasKey + 'a) {
+        self
+    }
+}
+
+/// Order and equality by key alone.
+macro_rules! by_key {
+    ($type:ty) => {
+        impl PartialEq for $type {
+            #[inline]
+            fn eq(&self, other: &Self) -> bool {
+                self.key() == other.key()
+            }
+        }
+
+        impl Eq for $type {}
+
+        impl PartialOrd for $type {
+            #[inline]
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $type {
+            #[inline]
+            fn cmp(&self, other: &Self) -> Ordering {
+                self.key().cmp(&other.key())
+            }
+        }
+    };
+}
+by_key!(Keyed);
+by_key!(dyn HasKey + '_);
 
 /// Why a zone does not take a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,13 +171,13 @@ pub enum Inserted {
 impl Zone {
     /// A zone of class IN without records.
     pub fn new(origin: Name) -> Zone {
-        Zone { origin, class: Class::IN, sets: BTreeMap::new() }
+        Zone { origin, class: Class::IN, sets: BTreeSet::new() }
     }
 
     /// The same zone of another class, records and all.
     #[must_use]
     pub fn with_class(self, class: Class) -> Zone {
-        let sets = self.sets.into_iter().map(|(key, set)| (key, set.with_class(class))).collect();
+        let sets = self.sets.into_iter().map(|Keyed(set)| Keyed(set.with_class(class))).collect();
         Zone { origin: self.origin, class, sets }
     }
 
@@ -112,7 +188,7 @@ impl Zone {
         sets: impl IntoIterator<Item = RRset>,
     ) -> Zone {
         // What is in order already is put together in one go.
-        let sets = sets.into_iter().map(|set| (Key::of(&set), set)).collect();
+        let sets = sets.into_iter().map(Keyed).collect();
         Zone { origin, class, sets }
     }
 
@@ -138,7 +214,7 @@ impl Zone {
 
     /// All RRsets in canonical order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &RRset> + Clone {
-        self.sets.values()
+        self.sets.iter().map(|Keyed(set)| set)
     }
 
     /// All records, one by one, in canonical order.
@@ -146,27 +222,33 @@ impl Zone {
         self.iter().flat_map(RRset::records)
     }
 
-    pub(crate) fn sets(&self) -> &BTreeMap<Key, RRset> {
-        &self.sets
+    /// The RRset of a key.
+    pub(crate) fn find(&self, key: &Key) -> Option<&RRset> {
+        self.sets.get(key as &dyn HasKey).map(|Keyed(set)| set)
+    }
+
+    /// The RRsets from a key on.
+    fn from(&self, key: &Key) -> Range<'_, Keyed> {
+        let from = Bound::Included(key as &dyn HasKey);
+        self.sets.range::<dyn HasKey, _>((from, Bound::Unbounded))
     }
 
     /// The RRset of an owner and type. Of signatures, that over the type with the lowest number.
     pub fn get(&self, owner: &Name, rtype: RecordType) -> Option<&RRset> {
-        let from = Key::first(owner, rtype);
-        let (key, set) = self.sets.range(from..).next()?;
-        (key.rtype == rtype && key.owner == *owner).then_some(set)
+        let Keyed(set) = self.from(&Key::first(owner, rtype)).next()?;
+        (set.rtype() == rtype && set.owner() == owner).then_some(set)
     }
 
     /// The RRsets of one owner, by type.
     pub fn at(&self, owner: &Name) -> impl Iterator<Item = &RRset> {
-        let from = Key::first(owner, RecordType::new(0));
-        self.sets.range(from..).take_while(|(key, _)| key.owner == *owner).map(|(_, set)| set)
+        let from = self.from(&Key::first(owner, RecordType::new(0)));
+        from.map(|Keyed(set)| set).take_while(move |set| set.owner() == owner)
     }
 
     /// The RRsets at and below a name, in canonical order.
     pub fn within(&self, name: &Name) -> impl Iterator<Item = &RRset> {
-        let from = Key::first(name, RecordType::new(0));
-        self.sets.range(from..).take_while(|(key, _)| key.owner.is_within(name)).map(|(_, set)| set)
+        let from = self.from(&Key::first(name, RecordType::new(0)));
+        from.map(|Keyed(set)| set).take_while(move |set| set.owner().is_within(name))
     }
 
     /// Whether a name exists: it has records, or something below it has (RFC 8020).
@@ -189,12 +271,11 @@ impl Zone {
 
     /// Gives the zone another serial; says whether there is a start of authority to hold it.
     pub fn set_serial(&mut self, serial: Serial) -> bool {
-        let key = Key::first(&self.origin, RecordType::SOA);
-        let Some(set) = self.sets.get_mut(&key) else { return false };
+        let Some(set) = self.get(&self.origin, RecordType::SOA) else { return false };
         let Some(rdata) = set.rdatas()[0].with_serial(serial) else { return false };
         let record =
             Record { owner: set.owner().clone(), class: set.class(), ttl: set.ttl(), rdata };
-        *set = RRset::of(record);
+        self.sets.replace(Keyed(RRset::of(record)));
         true
     }
 
@@ -204,22 +285,19 @@ impl Zone {
     /// [`ZoneError`] when it does not belong into the zone; the zone is as it was.
     pub fn insert(&mut self, record: Record) -> Result<Inserted, ZoneError> {
         self.admits(&record.owner, record.class, record.rtype())?;
-        match self.sets.entry(Key::of_record(&record)) {
-            Entry::Vacant(place) => {
-                place.insert(RRset::of(record));
-                Ok(Inserted::New)
-            }
-            Entry::Occupied(mut place) => {
-                let set = place.get_mut();
-                let (ttl, record_ttl) = (set.ttl(), record.ttl);
-                set.set_ttl(ttl.min(record_ttl));
-                Ok(match set.insert(record.rdata) {
-                    false => Inserted::Double,
-                    true if ttl != record_ttl => Inserted::TtlLowered,
-                    true => Inserted::New,
-                })
-            }
-        }
+        let Some(Keyed(mut set)) = self.sets.take(&Key::of_record(&record) as &dyn HasKey) else {
+            self.sets.insert(Keyed(RRset::of(record)));
+            return Ok(Inserted::New);
+        };
+        let (ttl, record_ttl) = (set.ttl(), record.ttl);
+        set.set_ttl(ttl.min(record_ttl));
+        let is_new = set.insert(record.rdata);
+        self.sets.insert(Keyed(set));
+        Ok(match is_new {
+            false => Inserted::Double,
+            true if ttl != record_ttl => Inserted::TtlLowered,
+            true => Inserted::New,
+        })
     }
 
     /// Puts a whole RRset in, in place of the one that may be there, which is handed back.
@@ -228,29 +306,27 @@ impl Zone {
     /// [`ZoneError`] when it does not belong into the zone; the zone is as it was.
     pub fn put(&mut self, set: RRset) -> Result<Option<RRset>, ZoneError> {
         self.admits(set.owner(), set.class(), set.rtype())?;
-        Ok(self.sets.insert(Key::of(&set), set))
+        Ok(self.sets.replace(Keyed(set)).map(|Keyed(set)| set))
     }
 
     /// Takes an RRset out. Of signatures, that over the type with the lowest number.
     pub fn remove(&mut self, owner: &Name, rtype: RecordType) -> Option<RRset> {
         let key = Key::of(self.get(owner, rtype)?);
-        self.sets.remove(&key)
+        self.sets.take(&key as &dyn HasKey).map(|Keyed(set)| set)
     }
 
     pub(crate) fn remove_key(&mut self, key: &Key) {
-        self.sets.remove(key);
+        self.sets.remove(key as &dyn HasKey);
     }
 
     /// Takes one record out, whatever its TTL; says whether it was there.
     pub fn remove_record(&mut self, owner: &Name, rdata: &Rdata) -> bool {
         let key = Key { owner: owner.clone(), rtype: rdata.rtype(), covers: rdata.covers() };
-        let Some(set) = self.sets.get_mut(&key) else { return false };
-        if set.rdatas().binary_search(rdata).is_err() {
-            return false;
-        }
+        let there = |set: &&RRset| set.rdatas().binary_search(rdata).is_ok();
+        let Some(set) = self.find(&key).filter(there) else { return false };
         match set.without(rdata) {
-            Some(rest) => *set = rest,
-            None => drop(self.sets.remove(&key)),
+            Some(rest) => drop(self.sets.replace(Keyed(rest))),
+            None => self.remove_key(&key),
         }
         true
     }
@@ -295,6 +371,14 @@ impl Zone {
     }
 }
 
+impl PartialEq for Zone {
+    fn eq(&self, other: &Zone) -> bool {
+        (&self.origin, self.class) == (&other.origin, other.class) && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Zone {}
+
 impl fmt::Display for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // What is written is ASCII.
@@ -307,7 +391,7 @@ impl fmt::Debug for Zone {
         f.debug_struct("Zone")
             .field("origin", &self.origin)
             .field("class", &self.class)
-            .field("records", &self.sets.values())
+            .field("records", &self.records().collect::<Vec<_>>())
             .finish()
     }
 }

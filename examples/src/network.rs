@@ -6,6 +6,7 @@
 mod lines;
 mod schema;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::Read;
@@ -31,6 +32,8 @@ pub struct Network {
     pub topology: Topology,
     /// Who looks, and how it is decided where domains point; none where that is done by hand.
     pub failover: Option<Failover>,
+    /// On which line each domain begins.
+    pub domain_lines: BTreeMap<Name, usize>,
 }
 
 /// Everything that is wrong with a `network.toml`.
@@ -85,9 +88,13 @@ impl Network {
         let failover = schema.failover.take();
         let mut reader = Reader { folder, lines: &lines, problems: Vec::new() };
         let draft = reader.draft(schema);
+        let places = draft.domains.iter().enumerate();
+        let line = |index| lines.at(&[At::Key("domains"), At::Index(index)], Some("name"));
+        let domain_lines =
+            places.map(|(index, domain)| (domain.name.clone(), line(index))).collect();
         let mut problems = reader.problems;
         match Topology::new(draft) {
-            Ok(topology) if problems.is_empty() => Ok(Network { topology, failover }),
+            Ok(topology) if problems.is_empty() => Ok(Network { topology, domain_lines, failover }),
             Ok(_) => Err(bad(problems)),
             Err(faults) => {
                 for fault in faults {

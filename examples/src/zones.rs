@@ -34,6 +34,9 @@ fn read(file: &Path, origin: Option<&Name>) -> Result<Reading, Failure> {
 }
 
 /// Tells what is wrong, each with what to do about it.
+///
+/// # Errors
+/// When nobody takes what is printed.
 pub fn tell(diagnostics: &[Diagnostic], out: &mut impl Write) -> io::Result<()> {
     for diagnostic in diagnostics {
         writeln!(out, "{diagnostic}")?;

@@ -1,6 +1,11 @@
 //! `network.toml`: the example is right, and everything wrong is told with its line. `zones` over it, against
 //! name servers on loopback.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test whose ground cannot be laid should stop right there"
+)]
+
 use std::fs;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
@@ -359,6 +364,26 @@ fn zones_plans_publishes_and_verifies() {
     assert_eq!(published.status.code(), Some(4), "{}", said(&published));
     let published = zones(&file, &["publish", "--confirm"]);
     assert_eq!(published.status.code(), Some(0), "{}", said(&published));
+}
+
+#[test]
+fn zones_checks_every_domain_in_every_state() {
+    let (_folder, file) = folder(|text| text);
+    let checked = zones(&file, &["check"]);
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(0), "{said}");
+    let dangling = |text: String| {
+        text.replace(
+            "shop        CNAME shops.example.net.",
+            "shop        MX 10 status\nshop        CNAME status",
+        )
+    };
+    let (_folder, file) = folder(dangling);
+    let checked = zones(&file, &["check"]);
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(3), "{said}");
+    let line = line_of("name = \"customer.example\"");
+    assert!(said.contains(&format!("network.toml:{line}:1: error[")), "{said}");
 }
 
 #[test]

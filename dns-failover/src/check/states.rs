@@ -55,15 +55,16 @@ pub fn check_states<'z>(
 }
 
 fn compare(states: &[(&str, &Zone)], findings: &mut Vec<Diagnostic>) {
-    let keys: BTreeSet<&Key> = states.iter().flat_map(|(_, zone)| zone.sets().keys()).collect();
-    for key in keys {
+    let keys: BTreeSet<Key> =
+        states.iter().flat_map(|(_, zone)| zone.iter()).map(Key::of).collect();
+    for key in &keys {
         let mut found = |rule: &'static Rule, state: Option<&str>, message: String| {
             let finding = Diagnostic::new(rule, message);
             let (owner, rtype) = (Some(key.owner.clone()), Some(key.rtype));
             findings.push(Diagnostic { owner, rtype, state: state.map(str::to_owned), ..finding });
         };
         let sets: BTreeMap<&str, Option<&RRset>> =
-            states.iter().map(|(name, zone)| (*name, zone.sets().get(key))).collect();
+            states.iter().map(|(name, zone)| (*name, zone.find(key))).collect();
         let Some(one) = sets.values().flatten().next() else { continue };
         let (owner, rtype) = (&key.owner, key.rtype);
         for (name, _) in sets.iter().filter(|(_, set)| set.is_none()) {

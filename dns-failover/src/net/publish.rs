@@ -145,10 +145,10 @@ impl<'a> Publisher<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish(&self, plan: &ApprovedPlan) -> Report {
-        let job = |(name, (active, scope)): (&Name, &(Active, Scope))| {
-            Job::new(self.topology, name.clone(), Some(*active), *scope)
+        let job = |(name, active, scope): (&Name, Active, Scope)| {
+            Job::new(self.topology, name.clone(), Some(active), scope)
         };
-        self.run(plan.zones.iter().map(job).collect())
+        self.run(plan.zones().map(job).collect())
     }
 
     /// What is served of these zones: from the server with the highest epoch, made here where its
@@ -162,12 +162,11 @@ impl<'a> Publisher<'a> {
     }
 
     fn current_of(&self, name: &Name, views: &Views) -> Current {
-        if let Some((record, digest)) = goal::highest(views) {
-            if let Some(zone) =
-                self.fetched(name, views, record, &digest).and_then(|goal| goal.zone)
-            {
-                return Current::Zone(Box::new(Arc::unwrap_or_clone(zone)));
-            }
+        if let Some((record, digest)) = goal::highest(views)
+            && let Some(goal) = self.fetched(name, views, record, &digest)
+            && let Some(zone) = goal.zone
+        {
+            return Current::Zone(Box::new(Arc::unwrap_or_clone(zone)));
         }
         let mut whys = Vec::new();
         let mut missing = true;
@@ -213,6 +212,13 @@ impl<'a> Publisher<'a> {
         let jobs = self.questions(zones);
         let views = self.survey(&jobs);
         jobs.into_iter().zip(views).map(|(job, views)| (job.name, views.into())).collect()
+    }
+
+    /// What the name server at `index` says of a zone; none where it does not serve it by design.
+    pub fn view(&self, zone: &Name, index: usize) -> Option<Result<View, Trouble>> {
+        let server = self.topology.name_servers().get(index)?;
+        let job = Job::new(self.topology, zone.clone(), None, Scope::Managed);
+        self.column(index, server, &[job]).into_iter().next().flatten()
     }
 
     /// Transfers a zone from the name server at `index`.

@@ -14,11 +14,12 @@ use super::{Link, Network};
 ///
 /// use dns_failover::{Publisher, Patience, SiteId, Tcp, Topology};
 ///
-/// # fn load() -> Topology { unimplemented!() }
-/// let topology: Topology = load();
+/// # let draft = dns_failover::testing::draft(1);
+/// let topology = Topology::new(draft).map_err(|faults| faults[0].to_string())?;
 /// let network = Tcp { timeout: Duration::from_secs(3) };
 /// let publisher = Publisher::new(&topology, &network, SiteId::Uk, Patience::default());
 /// println!("{}", publisher.verify(topology.domains().keys().cloned()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Tcp {

@@ -86,8 +86,13 @@ fn options(context: &Context<'_>) -> String {
             context.at("zones"),
         );
     }
-    let _ =
-        write!(out, "}};\n\n// Told by signals; there is no port for rndc.\ncontrols {{ }};\n\n");
+    let _ = write!(
+        out,
+        "}};\n\n// Told by signals; there is no port for rndc.\ncontrols {{ }};\n\n\
+         // Every update would be a handful of lines, a thousand updates a thousand handfuls.\n\
+         logging {{\n\tchannel errors {{ stderr; severity notice; print-time yes; print-category yes; }};\n\
+         \tcategory default {{ errors; }};\n}};\n\n"
+    );
     let _ = writeln!(out, "include \"{}\";", context.at("zones.conf"));
     out
 }

@@ -48,7 +48,9 @@ fn config(context: &Context<'_>) -> String {
         out,
         "    version: \"\"\n    identity: \"\"\n    nsid: \"\"\n    udp-max-payload: 1232\n\
          \nlog:\n  - target: stderr\n    any: notice\n\
-         \ndatabase:\n    storage: \"{folder}\"\n\n"
+         \ndatabase:\n    storage: \"{folder}\"\n\
+         \x20   # A power cut may take the last changes; the next look of a controller brings them back.\n\
+         \x20   journal-db-mode: asynchronous\n\n"
     );
     let fellows: Vec<_> = context.secondaries.iter().map(|s| (s, &s.key)).collect();
     let fellows =
@@ -93,7 +95,7 @@ fn config(context: &Context<'_>) -> String {
     if context.is_primary() {
         // As BIND does it: the file holds the zone as of some time, the journal what came since.
         out.push_str(
-            "    zonefile-load: whole\n    zonefile-sync: 0\n    journal-content: changes\n",
+            "    zonefile-load: whole\n    zonefile-sync: 60\n    journal-content: changes\n",
         );
         if !context.secondaries.is_empty() {
             let notify = quoted(context.secondaries.iter().map(|s| &s.name).collect());

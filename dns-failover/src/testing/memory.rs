@@ -231,7 +231,7 @@ impl Link for DyingLink<'_> {
 }
 
 fn dead() -> io::Error {
-    io::Error::new(ErrorKind::Other, "this controller is dead")
+    io::Error::other("this controller is dead")
 }
 
 /// A test that panicked while it held a server has failed already.

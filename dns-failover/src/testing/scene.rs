@@ -95,7 +95,7 @@ fn name_server(index: usize) -> NameServer {
 }
 
 fn domain(index: usize) -> Domain {
-    let primary = if index % 2 == 0 { SiteId::Uk } else { SiteId::Us };
+    let primary = if index.is_multiple_of(2) { SiteId::Uk } else { SiteId::Us };
     let mut domain = Domain::new(name(&format!("customer{index}.example")), primary).expect(PARSES);
     domain.caa = vec![
         Rdata::caa(0, "issue", "letsencrypt.org").expect(PARSES),

@@ -1,5 +1,10 @@
 //! Six real name servers on loopback, started from what was rendered and nothing else.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test whose ground cannot be laid should stop right there"
+)]
+
 mod fleet;
 #[path = "../../../examples/tests/support/peer.rs"]
 #[allow(dead_code, reason = "the programs test more with it")]

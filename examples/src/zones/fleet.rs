@@ -127,6 +127,9 @@ pub fn now() -> u64 {
 }
 
 /// Tells a report, and how it ends a program.
+///
+/// # Errors
+/// [`Failure`] when nobody takes what is printed.
 pub fn tell(
     command: &str,
     report: &Report,

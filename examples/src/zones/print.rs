@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 
 /// Prints a zone file in canonical form: absolute names, one line a record, sorted.
 ///
-/// What cannot be read goes to stderr as FILE:LINE:COLUMN: error[ID]: message, and reading goes on.
+/// What cannot be read goes to stderr as `FILE:LINE:COLUMN: error[ID]: message`, and reading goes on.
 #[derive(Debug, Args)]
 pub struct Print {
     /// The zone, and what names in the file are relative to [default: the owner of the SOA record].

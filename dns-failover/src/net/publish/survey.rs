@@ -59,7 +59,7 @@ impl Publisher<'_> {
         jobs.iter().map(|_| std::array::from_fn(|index| columns[index].next().flatten())).collect()
     }
 
-    fn column(
+    pub(super) fn column(
         &self,
         index: usize,
         server: &NameServer,
