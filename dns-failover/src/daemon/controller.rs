@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 
-use super::orders::{OrderError, Orders, Views};
+use super::orders::{Orders, Views};
 use super::publish::{Held, Publish, Told};
 use crate::decision::{Effect, Event, Millis, Policy, Publication, Report, State, Timestamp};
 use crate::journal::{JournalDir, JournalError};
@@ -48,7 +48,7 @@ pub enum Heard<'a> {
     Effect(&'a Effect),
     /// A datagram counted for nothing.
     Refused(Refused),
-    /// Not all name servers have what they should have; it is tried again.
+    /// Something did not work, such as telling all name servers; it is tried again.
     Trouble(&'a str),
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for Heard<'_> {
                 write!(f, "telling the name servers decision {}", publication.epoch)
             }
             Heard::Refused(refused) => write!(f, "a datagram is ignored: {refused}"),
-            Heard::Trouble(trouble) => write!(f, "not all name servers have it: {trouble}"),
+            Heard::Trouble(trouble) => f.write_str(trouble),
         }
     }
 }
@@ -73,9 +73,6 @@ pub enum DaemonError {
     /// What it decides could not be written down, so it is not carried out.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// Orders or views.
-    #[error(transparent)]
-    Order(#[from] OrderError),
 }
 
 /// A controller with its journal.
@@ -238,7 +235,10 @@ impl Controller {
             Ok(message) => match message.body {
                 Body::Report(report) => Ok(Some(Event::Observed(report))),
                 Body::View(view) => {
-                    Views::of(&self.folder).keep(&view)?;
+                    // A page that is less than it could be is no reason to stop deciding.
+                    if let Err(error) = Views::of(&self.folder).keep(&view) {
+                        tell(now, Heard::Trouble(&error.to_string()));
+                    }
                     Ok(None)
                 }
             },
@@ -263,7 +263,8 @@ impl Controller {
             Answered::Read(held) => held,
             Answered::Told(publication, told) => {
                 if let Some(trouble) = &told.trouble {
-                    tell(now, Heard::Trouble(trouble));
+                    let trouble = format!("not all name servers have it: {trouble}");
+                    tell(now, Heard::Trouble(&trouble));
                 }
                 let (epoch, have, of) = (publication.epoch, told.have, told.of);
                 match told.held {

@@ -27,7 +27,7 @@ fn page_into(out: &mut String, page: &Page) -> std::fmt::Result {
     let name = escape(&page.name);
     // The hash lets this one style in and nothing else.
     let style = BASE64_STANDARD.encode(Sha256::digest(STYLE));
-    write!(
+    writeln!(
         out,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
@@ -36,7 +36,7 @@ fn page_into(out: &mut String, page: &Page) -> std::fmt::Result {
          <meta name=\"referrer\" content=\"no-referrer\">\n\
          <title>{sentence} – {name} status</title>\n\
          <link rel=\"alternate\" type=\"application/atom+xml\" title=\"{name} status\" href=\"feed.atom\">\n\
-         <style>{STYLE}</style>\n</head>\n<body>\n"
+         <style>{STYLE}</style>\n</head>\n<body>"
     )?;
     let class = match impact {
         Impact::None => "none",
@@ -49,25 +49,25 @@ fn page_into(out: &mut String, page: &Page) -> std::fmt::Result {
         Impact::Minor => ("!", "warn"),
         Impact::Major | Impact::Critical => ("✕", "bad"),
     };
-    write!(
+    writeln!(
         out,
         "<header>\n<h1>{name} status</h1>\n<div class=\"now {class}\">\n\
          <p class=\"lead\"><span class=\"{tone}\" aria-hidden=\"true\">{sign}</span> {sentence}</p>\n\
-         <p class=\"soft\">As seen from {}, {}. <a href=\"./\">Reload</a></p>\n",
+         <p class=\"soft\">As seen from {}, {}. <a href=\"./\">Reload</a></p>",
         escape(&page.here.to_string().to_uppercase()),
         when(page.made)
     )?;
     if page.is_stale() {
-        write!(
+        writeln!(
             out,
-            "<p class=\"warn\">What this page shows is {} old: the controller here says nothing more.</p>\n",
+            "<p class=\"warn\">What this page shows is {} old: the controller here says nothing more.</p>",
             span(page.age)
         )?;
     }
     if page.mode != crate::decision::Mode::Automatic {
-        write!(
+        writeln!(
             out,
-            "<p class=\"warn\">Nothing is moved without a person here. {}.</p>\n",
+            "<p class=\"warn\">Nothing is moved without a person here. {}.</p>",
             escape(&sentence_case(&page.mode.to_string()))
         )?;
     }
@@ -96,7 +96,7 @@ fn page_into(out: &mut String, page: &Page) -> std::fmt::Result {
     );
     let mut past = page.incidents.iter().filter(|of| of.resolved.is_some()).peekable();
     if past.peek().is_none() {
-        write!(out, "<p class=\"soft\">None in the last {DAYS} days.</p>\n")?;
+        writeln!(out, "<p class=\"soft\">None in the last {DAYS} days.</p>")?;
     }
     past.try_for_each(|of| incident(out, of))?;
     out.push_str("</section>\n<section aria-labelledby=\"who\">\n<h2 id=\"who\">Who looks</h2>\n");
@@ -105,12 +105,12 @@ fn page_into(out: &mut String, page: &Page) -> std::fmt::Result {
         true => "all name servers have it",
         false => "not all name servers have it yet",
     };
-    write!(
+    writeln!(
         out,
         "</section>\n</main>\n<footer>\n<p>Decision {}: {decision}. Times are in UTC. Days with announced work \
          only do not count against uptime.</p>\n\
          <p><a href=\"feed.atom\">Feed</a> · <a href=\"api/v2/summary.json\">JSON</a></p>\n\
-         </footer>\n</body>\n</html>\n",
+         </footer>\n</body>\n</html>",
         escape(&page.epoch.to_string())
     )
 }
@@ -118,22 +118,22 @@ fn page_into(out: &mut String, page: &Page) -> std::fmt::Result {
 fn peer_line(out: &mut String, peer: &Peer) -> std::fmt::Result {
     let name = escape(&peer.controller.to_string().to_uppercase());
     match (&peer.view, peer.age, peer.unreachable) {
-        (Some(_), Some(age), false) => write!(
+        (Some(_), Some(age), false) => writeln!(
             out,
-            "<p class=\"soft\">The other site, {name}, was heard {} ago.</p>\n",
+            "<p class=\"soft\">The other site, {name}, was heard {} ago.</p>",
             span(age)
         ),
-        (Some(view), Some(age), true) => write!(
+        (Some(view), Some(age), true) => writeln!(
             out,
             "<p class=\"warn\">Peer unreachable: nothing was heard of the controller in {name} for {} \
-             (since {}). That does not mean that the site is down.</p>\n",
+             (since {}). That does not mean that the site is down.</p>",
             span(age),
             when(view.at)
         ),
-        _ => write!(
+        _ => writeln!(
             out,
             "<p class=\"warn\">Peer unreachable: nothing was heard of the controller in {name} so far. \
-             That does not mean that the site is down.</p>\n"
+             That does not mean that the site is down.</p>"
         ),
     }
 }
@@ -147,11 +147,11 @@ fn component(out: &mut String, of: &Component) -> std::fmt::Result {
         Condition::MajorOutage => ("✕", "Down", "bad"),
     };
     let id = escape(&of.id);
-    write!(
+    writeln!(
         out,
         "<article class=\"card\" aria-labelledby=\"{id}\">\n<div class=\"row\"><h3 id=\"{id}\">{}</h3>\
          <span class=\"state {tone}\"><span aria-hidden=\"true\">{sign}</span> {word}</span></div>\n\
-         <p class=\"soft\">{} Since {}.</p>\n",
+         <p class=\"soft\">{} Since {}.</p>",
         escape(&of.name),
         escape(&of.note),
         when(of.since)
@@ -199,16 +199,16 @@ fn bars(out: &mut String, of: &Component) -> std::fmt::Result {
             day_text(day)
         )?;
     }
-    write!(out, "</svg>\n<p class=\"soft\">{label}.</p>\n")?;
+    writeln!(out, "</svg>\n<p class=\"soft\">{label}.</p>")?;
     let bad: Vec<_> = of
         .days
         .iter()
         .filter(|day| day.down > Millis::ZERO || day.scheduled > Millis::ZERO)
         .collect();
     if !bad.is_empty() {
-        write!(
+        writeln!(
             out,
-            "<details><summary>Days with an outage: {}</summary>\n<ul>\n",
+            "<details><summary>Days with an outage: {}</summary>\n<ul>",
             escape(&of.name)
         )?;
         for day in bad.iter().rev() {
@@ -281,11 +281,11 @@ fn maintenance(out: &mut String, of: &Maintenance) -> std::fmt::Result {
     };
     let title = if of.window.title.is_empty() { "Maintenance" } else { &of.window.title };
     let id = escape(&of.id());
-    write!(
+    writeln!(
         out,
         "<article class=\"card\" aria-labelledby=\"{id}\">\n<div class=\"row\"><h3 id=\"{id}\">{}</h3>\
          <span class=\"state {tone}\">{word}</span></div>\n<p class=\"soft\">Site {}, {} to {}. Web sites are \
-         served from elsewhere meanwhile.</p>\n</article>\n",
+         served from elsewhere meanwhile.</p>\n</article>",
         escape(title),
         escape(&of.window.site.to_string().to_uppercase()),
         when(of.window.starts),
