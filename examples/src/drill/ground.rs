@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +18,9 @@ use super::Trouble;
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 /// So many ports are a drill's own: drills at the same time keep out of each other's way, also while
 /// their servers are down.
-const OWN: u16 = 100;
+const OWN: u32 = 100;
+/// How many ports were looked at so far.
+static GIVEN: AtomicU32 = AtomicU32::new(0);
 
 /// A folder for the drill alone, with a janitor that removes it when the drill was killed.
 #[derive(Debug)]
@@ -133,16 +136,15 @@ pub(super) fn random() -> Result<u64, Trouble> {
 /// So many addresses on loopback whose ports are free for UDP and TCP.
 pub(super) fn addresses<const N: usize>() -> Result<[SocketAddr; N], Trouble> {
     let mut held = Vec::with_capacity(N);
-    let blocks = u32::from((PORTS.end - PORTS.start) / OWN);
-    let block = PORTS.start + u16::try_from(std::process::id() % blocks).unwrap_or_default() * OWN;
-    for attempt in 0..10_000 {
+    let span = u32::from(PORTS.end - PORTS.start);
+    let begin = std::process::id() % (span / OWN) * OWN;
+    for _ in 0..span {
         if held.len() == N {
             break;
         }
-        // Where the own ones are taken, any will do.
-        let range = if attempt < 1000 { block..block + OWN } else { PORTS };
-        let span = u64::from(range.end - range.start);
-        let port = range.start + u16::try_from(random()? % span).unwrap_or_default();
+        // One after the other, so that none is given twice.
+        let next = (begin + GIVEN.fetch_add(1, Ordering::Relaxed)) % span;
+        let port = PORTS.start + u16::try_from(next).unwrap_or_default();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if let (Ok(tcp), Ok(udp)) = (TcpListener::bind(address), UdpSocket::bind(address)) {
             held.push((address, tcp, udp));
