@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_time_line_counts_from_the_fire_and_is_in_order() {
-        let at = |millis| Timestamp::from_millis(1_795_374_000_000 + millis);
+        let at = |millis: i64| Timestamp::from_millis(1_795_374_000_000 + millis);
         let mut report = Report::new(false);
         report.draw(vec![(at(840), "pages".into()), (at(-1500), "mirror".into())], at(0));
         let seconds: Vec<f64> = report.timeline.iter().map(|mark| mark.seconds).collect();
