@@ -1,6 +1,8 @@
 //! Controllers that run: real probes, datagrams and name servers in memory, all on loopback; stopped at
 //! every step, cut off from one another, and given orders.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -420,11 +422,9 @@ fn whole_way(mode: Mode) {
         thread::sleep(Duration::from_millis(30));
     };
     let active = |domain: &str| {
-        let publisher = ZonePublish::new(topology, network, SiteId::Us, Patience::default());
-        let views =
-            dns_failover::Publisher::new(topology, network, SiteId::Us, Patience::default())
-                .views([domain.parse().unwrap()]);
-        drop(publisher);
+        let publisher =
+            dns_failover::Publisher::new(topology, network, SiteId::Us, Patience::default());
+        let views = publisher.views([domain.parse().unwrap()]);
         let views = views.into_values().flatten().flatten();
         views.map(|view| view.unwrap().record.unwrap().active).collect::<Vec<_>>()
     };

@@ -1,5 +1,7 @@
 //! A journal replays to the same bytes, and whatever a crash leaves of it is taken up again.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::Path;
 

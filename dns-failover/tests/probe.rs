@@ -1,5 +1,7 @@
 //! Probes against servers that work, fail, hang, drip, flood and talk nonsense, all on loopback.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
@@ -123,7 +125,7 @@ fn mail_wants_a_greeting_and_an_answer_to_hello() {
         assert!(matches!(run("421 busy\r\n", ""), Err(Failure::Answer { .. })));
         assert!(matches!(run("220 mail\r\n", "421 busy\r\n"), Err(Failure::Answer { .. })));
         assert!(matches!(run("220-mail\r\n421 no\r\n", ""), Err(Failure::Answer { .. })));
-        assert!(matches!(run("220 mail\r\n", ""), Err(_)));
+        assert!(run("220 mail\r\n", "").is_err());
     }
 }
 

@@ -1,6 +1,8 @@
 //! A controller against six real name servers on loopback, with two HTTP sites: one is killed, flaps,
 //! hangs, and all six answer with the other.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "../servers/fleet.rs"]
 #[allow(dead_code, reason = "the publisher's tests use more of it")]
 mod fleet;
