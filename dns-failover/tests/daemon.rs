@@ -22,7 +22,7 @@ use dns_failover::decision::{
 use dns_failover::observe::{Body, ExchangeKey, Guard, Message};
 use dns_failover::probe::{Check, Probe};
 use dns_failover::testing::{MemoryNetwork, draft};
-use dns_failover::{Active, Patience, SiteId, Topology};
+use dns_failover::{Active, EpochRecord, Link, Network, Patience, SiteId, Topology};
 
 fn config(controller: &str, services: &[(&str, [&str; 2])]) -> PolicyConfig {
     let mut config = PolicyConfig::example();
@@ -537,4 +537,66 @@ fn what_name_servers_hold_outranks_an_old_disk() {
     );
     let state = running.stop();
     assert_eq!(state.answer(web()), Some(site("us")));
+}
+
+/// Name servers of which one takes no connection and does not say so either, until all others have the
+/// decision.
+struct Hanging<'a> {
+    inner: &'a MemoryNetwork,
+    server: usize,
+    released: AtomicBool,
+}
+
+impl Hanging<'_> {
+    fn others_have_it(&self) -> bool {
+        let name = "customer0.example".parse().unwrap();
+        let others = (0..6).filter(|index| *index != self.server);
+        others.into_iter().all(|index| {
+            let server = self.inner.server(index);
+            let record = EpochRecord::of(server.zone(&name).unwrap()).unwrap();
+            record.active == Active::One(SiteId::Us)
+        })
+    }
+}
+
+impl Network for Hanging<'_> {
+    fn connect(&self, to: SocketAddr) -> std::io::Result<Box<dyn Link + '_>> {
+        if to != self.inner.addresses()[self.server] {
+            return self.inner.connect(to);
+        }
+        for _ in 0..3000 {
+            if self.others_have_it() {
+                self.released.store(true, Ordering::SeqCst);
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Err(std::io::ErrorKind::TimedOut.into())
+    }
+
+    fn unix_time(&self) -> u64 {
+        self.inner.unix_time()
+    }
+
+    fn pause(&self, time: Duration) {
+        self.inner.pause(time);
+    }
+}
+
+/// A fire takes the name server of its site along. Whichever that is, the others are told at once.
+#[test]
+fn a_dead_name_server_does_not_keep_the_others_from_being_told() {
+    let topology = Topology::new(draft(1)).unwrap();
+    for server in 0..6 {
+        let inner = MemoryNetwork::serving(&topology, 1_790_000_000);
+        let network = Hanging { inner: &inner, server, released: AtomicBool::new(false) };
+        let patience = Patience { rounds: 2, ..Patience::default() };
+        let mut publish = ZonePublish::new(&topology, &network, SiteId::Us, patience);
+        let epoch = Epoch { number: 1_790_000_001, controller: "us".parse().unwrap() };
+        let answers = vec![(service_of(SiteId::Uk), site("us"))];
+        let told = publish.publish(&Publication { epoch, answers });
+        assert!(network.released.load(Ordering::SeqCst), "all waited for {server}: {told:?}");
+        assert_eq!((told.have, told.of), (5, 6), "{told:?}");
+        assert!(told.trouble.is_some_and(|trouble| trouble.contains("unreachable")), "{server}");
+    }
 }
