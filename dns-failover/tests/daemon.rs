@@ -539,6 +539,41 @@ fn what_name_servers_hold_outranks_an_old_disk() {
     assert_eq!(state.answer(web()), Some(site("us")));
 }
 
+/// Anybody can send datagrams; that they are refused is told once, and what is signed is heard among them.
+#[test]
+fn a_flood_of_rubbish_is_told_once_and_drowns_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = Policy::new(config("us", &[("web", ["uk", "us"])])).unwrap();
+    let (controller, _) = Controller::open(policy, folder.path(), now()).unwrap();
+    let key = ExchangeKey::new(b"a secret of at least thirty-two octets").unwrap();
+    let window = Millis::from_mins(1);
+    let guard = Guard::new(key.clone(), ["zurich".parse().unwrap()], window, window);
+    let (inputs, receiver) = mpsc::channel();
+    for number in 0..20_000_u32 {
+        let mut rubbish = vec![7; 600];
+        rubbish[..4].copy_from_slice(&number.to_be_bytes());
+        inputs.send(Input::Datagram(rubbish)).unwrap();
+        if number == 10_000 {
+            let report = Report::new("zurich".parse().unwrap(), now()).saw("web", "uk", true);
+            let body = Body::Report(report.unwrap());
+            let sender = "zurich".parse().unwrap();
+            let message = Message { sender, sequence: 1, sent: now(), body };
+            inputs.send(Input::Datagram(key.seal(&message).unwrap())).unwrap();
+        }
+    }
+    inputs.send(Input::Stop).unwrap();
+    let mut log = Vec::new();
+    let tell = &mut |_: Timestamp, heard: dns_failover::daemon::Heard<'_>| {
+        log.push(heard.to_string());
+    };
+    let servers = MemoryPublish::new(6);
+    let state = controller.guarded(guard).run(&receiver, servers, &now, tell, &mut |_| {}).unwrap();
+    let refused = log.iter().filter(|line| line.contains("not signed with our key")).count();
+    assert_eq!(refused, 1, "{log:?}");
+    let zurich = state.observers().iter().find(|of| of.id.as_str() == "zurich").unwrap();
+    assert!(zurich.seen.is_some(), "{log:?}");
+}
+
 /// Name servers of which one takes no connection and does not say so either, until all others have the
 /// decision.
 struct Hanging<'a> {
