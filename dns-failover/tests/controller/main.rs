@@ -471,3 +471,148 @@ fn a_name_server_that_hangs_holds_up_none_that_takes_updates() {
     running.wait_for(US);
     running.wait_until_told("all name servers hold decision");
 }
+
+/// A controller for one site, fed with reports by hand.
+struct Seat {
+    inputs: mpsc::Sender<Input>,
+    thread: thread::JoinHandle<dns_failover::decision::State>,
+    log: Arc<Mutex<Vec<String>>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Seat {
+    fn start(topology: &'static Topology, site: SiteId) -> Seat {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = PolicyConfig::example();
+        config.controller = site.as_str().parse().unwrap();
+        config.services[0].id = service_of(SiteId::Uk);
+        let policy = Policy::new(config).unwrap();
+        let (controller, _) = Controller::open(policy, folder.path(), now()).unwrap();
+        let (inputs, receiver) = mpsc::channel();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&log);
+        let thread = thread::spawn(move || {
+            let network = tcp();
+            let publish = ZonePublish::new(topology, &network, site, quick());
+            let tell = &mut |at: Timestamp, heard: Heard<'_>| {
+                kept.lock().unwrap().push(format!("{at} {heard}"));
+            };
+            let survey = Millis::from_secs(2);
+            let pace = Pace { tick: Millis::new(50), survey, ..Pace::default() };
+            controller.pace(pace).run(&receiver, publish, &now, tell, &mut |_| {}).unwrap()
+        });
+        Seat { inputs, thread, log, _folder: folder }
+    }
+
+    fn hear(&self, observer: &str, uk: bool, us: bool, at: Timestamp) {
+        let report = dns_failover::decision::Report::new(observer.parse().unwrap(), at);
+        let report = report.saw("web-uk", "uk", uk).unwrap().saw("web-uk", "us", us).unwrap();
+        self.inputs.send(Input::Report(report)).unwrap();
+    }
+
+    fn told(&self, words: &str) -> bool {
+        self.log.lock().unwrap().iter().any(|line| line.contains(words))
+    }
+
+    fn stop(self) -> dns_failover::decision::State {
+        self.inputs.send(Input::Stop).unwrap();
+        self.thread.join().unwrap()
+    }
+}
+
+/// Two controllers before six real name servers.
+struct Pair {
+    topology: &'static Topology,
+    uk: Seat,
+    us: Seat,
+}
+
+impl Pair {
+    fn start(fleet: &Fleet) -> Pair {
+        let topology: &'static Topology = Box::leak(Box::new(fleet.topology.clone()));
+        let (uk, us) = (Seat::start(topology, SiteId::Uk), Seat::start(topology, SiteId::Us));
+        Pair { topology, uk, us }
+    }
+
+    /// All observers see this of the UK, and both hear all of them.
+    fn round(&self, uk_is_up: bool) {
+        let at = now();
+        for observer in ["london", "newyork", "zurich"] {
+            for seat in [&self.uk, &self.us] {
+                seat.hear(observer, uk_is_up, true, at);
+            }
+        }
+        thread::sleep(INTERVAL);
+    }
+
+    /// The line between the sites is cut: each side takes the other for dead, and the outside sees what the
+    /// US see.
+    fn cut_round(&self) {
+        let at = now();
+        self.uk.hear("london", true, false, at);
+        self.us.hear("newyork", false, true, at);
+        self.us.hear("zurich", false, true, at);
+        thread::sleep(INTERVAL);
+    }
+
+    #[track_caller]
+    fn rounds_until(&self, round: impl Fn(&Pair), done: impl Fn(&Pair) -> bool) {
+        let start = now();
+        while !done(self) {
+            let logs = || [&self.uk.log, &self.us.log].map(|log| log.lock().unwrap().clone());
+            assert!(now().since(start) < Millis::from_secs(120), "{:#?}", logs());
+            round(self);
+        }
+    }
+
+    fn all_answer(&self, address: [u8; 4]) -> bool {
+        self.topology.name_servers().iter().all(|server| www(server.reach) == Some(address))
+    }
+
+    fn sees_both_sites(&self) -> bool {
+        [&self.uk, &self.us]
+            .iter()
+            .all(|seat| seat.told("web-uk at us is up") && seat.told("web-uk at uk is up"))
+    }
+
+    /// Both hold one decision, which all six have.
+    fn end(self) {
+        assert!(self.all_answer(US));
+        let (uk, us) = (self.uk.stop(), self.us.stop());
+        let there = Answer::Site("us".parse().unwrap());
+        for state in [&uk, &us] {
+            assert_eq!(state.answer(service_of(SiteId::Uk)), Some(there));
+        }
+        assert_eq!(uk.epoch(), us.epoch());
+        assert!(uk.is_published() || us.is_published());
+    }
+}
+
+#[test]
+fn of_two_controllers_that_are_cut_off_one_moves_and_the_other_follows() {
+    let Some(mut fleet) = Fleet::render(draft(1)) else { return };
+    fleet.start();
+    let pair = Pair::start(&fleet);
+    pair.rounds_until(|pair| pair.round(true), Pair::sees_both_sites);
+    pair.rounds_until(Pair::cut_round, |pair| pair.all_answer(US));
+    (0..10).for_each(|_| pair.cut_round());
+    assert!(!pair.uk.told("decided"), "below its quorum: {:#?}", pair.uk.log.lock().unwrap());
+    pair.rounds_until(|pair| pair.round(true), |pair| pair.uk.told("is the later one"));
+    (0..6).for_each(|_| pair.round(true));
+    pair.end();
+}
+
+#[test]
+fn two_controllers_that_decide_at_once_leave_one_decision() {
+    let Some(mut fleet) = Fleet::render(draft(1)) else { return };
+    fleet.start();
+    let pair = Pair::start(&fleet);
+    pair.rounds_until(|pair| pair.round(true), Pair::sees_both_sites);
+    pair.rounds_until(
+        |pair| pair.round(false),
+        |pair| pair.uk.told("decided") && pair.us.told("decided") && pair.all_answer(US),
+    );
+    // Until both have looked what the six hold in the end.
+    (0..12).for_each(|_| pair.round(false));
+    pair.end();
+}

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -296,11 +297,17 @@ impl Drop for Fleet {
 }
 
 /// An address on loopback that is free for both TCP and UDP, held until dropped.
+///
+/// It is none that the kernel gives to clients (from 32768 on), of which other tests have thousands, and none
+/// that another fleet of this process was given.
 fn free_port() -> (SocketAddr, (TcpListener, UdpSocket)) {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
     loop {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = tcp.local_addr().unwrap();
-        if let Ok(udp) = UdpSocket::bind(address) {
+        let place =
+            std::process::id().wrapping_mul(64).wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(place % 22_000).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if let (Ok(tcp), Ok(udp)) = (TcpListener::bind(address), UdpSocket::bind(address)) {
             return (address, (tcp, udp));
         }
     }
