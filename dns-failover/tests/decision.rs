@@ -248,6 +248,22 @@ fn check(
     Ok(())
 }
 
+/// Somebody wrote nonsense into a zone by hand.
+#[test]
+fn the_last_epoch_of_all_is_no_reason_to_stop() {
+    let policy = Policy::new(PolicyConfig::example()).unwrap();
+    let now = Timestamp::from_millis(1_000_000_000);
+    let epoch = Epoch { number: u64::MAX, controller: "us".parse().unwrap() };
+    let answers = vec![("web".parse().unwrap(), Answer::Site("us".parse().unwrap()))];
+    let learned = Event::Learned { epoch, answers };
+    let (state, _) = policy.step(policy.start(now), &learned, now);
+    let (service, site) = ("web".parse().unwrap(), "uk".parse().unwrap());
+    let (who, why) = ("anna".to_owned(), "a test".to_owned());
+    let order = Event::Commanded(Command::Move { service, site, who, why });
+    let (state, _) = policy.step(state, &order, now);
+    assert_eq!(state.answer(service), Some(Answer::Site(site)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 

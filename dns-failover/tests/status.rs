@@ -263,6 +263,32 @@ fn what_others_wrote_stays_text() {
     }
 }
 
+/// Times that no clock shows, from a controller that is mad or a file that somebody wrote.
+#[test]
+fn no_time_is_too_strange_for_a_page() {
+    let past = bad_hour();
+    let extremes = [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX - 1, i64::MAX];
+    for time in extremes.map(Timestamp::from_millis) {
+        let mut view = past.peer(3);
+        view.at = time;
+        view.services.iter_mut().for_each(|of| of.since = time);
+        view.places.iter_mut().for_each(|of| of.since = time);
+        view.epoch.number = u64::MAX;
+        let peers = [view];
+        let (mut written, mut windows) = hostile(&past);
+        written[0].updates[0].at = time;
+        (windows[0].starts, windows[0].ends) = (time, Timestamp::from_millis(i64::MAX));
+        let mut source = past.source();
+        (source.peers, source.written, source.windows) = (&peers, &written, &windows);
+        for made in [past.now, time] {
+            let page = Page::of(&source, made);
+            assert!(html(&page).ends_with("</html>\n"));
+            assert!(atom(&page).contains("</feed>"));
+            assert!(!json(&page).is_empty());
+        }
+    }
+}
+
 #[test]
 fn the_page_asks_nobody_for_anything() {
     let past = bad_hour();

@@ -196,6 +196,15 @@ fn a_site_dies_and_people_look_order_and_read() {
     assert_eq!(code, 0, "{said}");
     ground.wait(|| ground.answers("customer.example") == ["us"; 6]);
 
+    // It is done before its time.
+    assert!(status("maintenance drain-uk of uk"));
+    let (code, said) = ground.failover(&["release", "--drain", "uk"]);
+    assert_eq!(code, 0, "{said}");
+    ground.wait(|| !status("maintenance drain-uk"));
+    let (code, said) = ground.failover(&["release", "--drain", "uk"]);
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("there is no maintenance drain-uk"), "{said}");
+
     // The page, with words of people's own.
     let notes = ground.folder.path().join("incidents.toml");
     let text = "[[incident]]\nid = \"a\"\ntitle = \"<script>\"\n[[incident.update]]\n\

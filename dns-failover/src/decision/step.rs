@@ -232,7 +232,7 @@ impl Step<'_> {
     fn go_because(&mut self, index: usize, to: Answer, cause: Cause, why: Option<String>) {
         let now = self.now;
         if !self.moved {
-            let number = self.state.epoch.number + 1;
+            let number = self.state.epoch.number.saturating_add(1);
             self.state.epoch = Epoch { number, controller: self.policy.config.controller };
             self.moved = true;
         }
@@ -307,9 +307,10 @@ impl Step<'_> {
             Command::Cancel(id) => {
                 let before = self.state.windows.len();
                 self.state.windows.retain(|window| window.id != *id);
-                if self.state.windows.len() < before {
-                    self.note(Note::WindowClosed { window: *id });
+                if self.state.windows.len() == before {
+                    return self.refuse(format!("there is no maintenance {id}"));
                 }
+                self.note(Note::WindowClosed { window: *id });
             }
         }
     }

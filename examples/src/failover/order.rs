@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use dns_failover::daemon::{Orders, now};
-use dns_failover::decision::{Command, Millis, Override, ServiceId, SiteId, Window};
+use dns_failover::decision::{Command, Millis, Override, ServiceId, SiteId, Window, WindowId};
 
 use super::Chosen;
 use crate::keys::Failure;
@@ -50,7 +50,7 @@ pub struct Force {
     who: String,
 }
 
-/// Ends overrides, and decides as ever again.
+/// Ends overrides, or the drain of a site, and decides as ever again.
 #[derive(Debug, Args)]
 pub struct Release {
     #[command(flatten)]
@@ -58,6 +58,9 @@ pub struct Release {
     /// Only those of this service [default: all].
     #[arg(long, value_name = "SERVICE")]
     service: Option<ServiceId>,
+    /// The drain of this site, before its time is over; overrides stay.
+    #[arg(long, value_name = "SITE", conflicts_with = "service")]
+    drain: Option<SiteId>,
 }
 
 /// Moves domains once, as after a repair: the fail-back by hand. Refused where the site is down.
@@ -104,13 +107,18 @@ fn give(chosen: &Chosen, command: &Command, out: &mut impl Write) -> Result<Outc
     }
 }
 
+/// The name of the window that a drain is.
+fn drain_of(site: SiteId) -> Result<WindowId, Failure> {
+    format!("drain-{site}").parse().map_err(Failure::failed)
+}
+
 impl Drain {
     /// Gives the order.
     ///
     /// # Errors
     /// [`Failure`] when nobody takes it.
     pub fn run(&self, out: &mut impl Write) -> Result<Outcome, Failure> {
-        let id = format!("drain-{}", self.site).parse().map_err(Failure::failed)?;
+        let id = drain_of(self.site)?;
         let (starts, title) = (now(), self.title.clone());
         let window = Window { id, site: self.site, starts, ends: starts + self.long, title };
         give(&self.chosen, &Command::Schedule(window), out)
@@ -140,7 +148,11 @@ impl Release {
     /// # Errors
     /// [`Failure`] when nobody takes it.
     pub fn run(&self, out: &mut impl Write) -> Result<Outcome, Failure> {
-        give(&self.chosen, &Command::Release { service: self.service }, out)
+        let command = match self.drain {
+            Some(site) => Command::Cancel(drain_of(site)?),
+            None => Command::Release { service: self.service },
+        };
+        give(&self.chosen, &command, out)
     }
 }
 
