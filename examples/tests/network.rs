@@ -256,7 +256,7 @@ fn one_place_for_all_and_cyclic_glue_are_told() {
 
     let circle = |text: String| {
         let text = text.replace("glue = true\n", "");
-        let text = text.replace("key = \"keys/", "glue = false\nkey = \"keys/");
+        let text = text.replace("key = \"keys/ns", "glue = false\nkey = \"keys/ns");
         text + "\n[[domains]]\nname = \"host.us\"\nprimary = \"us\"\n"
     };
     let (_folder, file) = folder(circle);
@@ -264,7 +264,7 @@ fn one_place_for_all_and_cyclic_glue_are_told() {
 
     let without = |text: String| {
         let text = text.replace("glue = true\n", "");
-        text.replace("key = \"keys/", "glue = false\nkey = \"keys/")
+        text.replace("key = \"keys/ns", "glue = false\nkey = \"keys/ns")
     };
     // host.us is somebody else's zone, so its servers are found.
     let (_folder, file) = folder(without);
