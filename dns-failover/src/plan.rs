@@ -376,7 +376,8 @@ fn zone_plan(
     let epoch = found.map_or_else(|| Epoch::new(1, SiteId::Uk), |record| record.epoch);
     let record = EpochRecord { epoch, active: to };
     let wanted = match domain {
-        Some(domain) => topology.zone(domain, record),
+        // The digest is looked at no more than the serial.
+        Some(domain) => topology.undigested(domain, record),
         None if is_catalog => topology.catalog_zone(record),
         None => return None,
     };
