@@ -278,6 +278,9 @@ impl Engine {
         for damage in &report.damaged {
             observer.event(&Event::SpoolDamaged { damage: damage.to_string() });
         }
+        for (leg, waiting) in queue.stranded() {
+            observer.event(&Event::NoSuchLeg { leg, waiting });
+        }
         let slot =
             |setting: LegSetting| (setting.name.clone(), LegSlot { setting, work: Condvar::new() });
         let shared = Shared {
