@@ -139,7 +139,7 @@ impl Reader<'_> {
             }
             return None;
         };
-        let hosts = self.hosts(hosts, &mirror);
+        let hosts = self.hosts(hosts, &mirror, draft);
         let every = match mirror.every.as_deref().map(str::parse::<Span>) {
             None => DAILY,
             Some(Ok(Span(seconds))) if seconds >= 60 => seconds,
@@ -183,6 +183,7 @@ impl Reader<'_> {
         &mut self,
         tables: [(SiteId, HostTable); 2],
         mirror: &MirrorTable,
+        draft: &Draft,
     ) -> BTreeMap<SiteId, Host> {
         let mut hosts: BTreeMap<SiteId, Host> = BTreeMap::new();
         if !mirror.state.is_absolute() {
@@ -190,6 +191,10 @@ impl Reader<'_> {
         }
         for (id, table) in tables {
             let at = [At::Key("servers"), At::Key(id.as_str())];
+            if !draft.sites.iter().any(|site| site.id == id) {
+                // A server that is missing is told by itself.
+                continue;
+            }
             let Some(www) = table.www else {
                 let what = format!(
                     "{id} has no www, the folder that its sites are in; add www = \"/srv/www\""
@@ -228,10 +233,8 @@ impl Reader<'_> {
                 );
             }
             for key in &table.host_keys {
-                if !key.starts_with("SHA256:") && !key.contains(' ') {
-                    let what =
-                        format!("{key:?} is no host key; `ssh-keygen -l -f` shows it as SHA256:…");
-                    self.problem(&at, "host-keys", what);
+                if let Err(why) = is_host_key(key) {
+                    self.problem(&at, "host-keys", why);
                 }
             }
             if let Some(other) = hosts.values().next() {
@@ -359,6 +362,16 @@ impl Reader<'_> {
             Filter::default()
         })
     }
+}
+
+/// Says what is wrong with a host key.
+fn is_host_key(text: &str) -> Result<(), String> {
+    if !text.starts_with("SHA256:") && !text.contains(' ') {
+        return Err(format!("{text:?} is no host key; `ssh-keygen -l -f` shows it as SHA256:…"));
+    }
+    #[cfg(feature = "ssh")]
+    text.parse::<mirror_core::Pin>().map_err(|error| format!("{text:?}: {error}"))?;
+    Ok(())
 }
 
 /// Whether one is the other or lies in it.
