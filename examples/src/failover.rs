@@ -46,7 +46,18 @@ impl Chosen {
     /// # Errors
     /// [`Failure`] with everything that is wrong with it.
     pub fn setup(&self) -> Result<Setup, Failure> {
-        let network = Network::load(&self.config).map_err(Failure::failed)?;
+        self.of(Network::load(&self.config).map_err(Failure::failed)?)
+    }
+
+    /// Reads it for one who tells name servers nothing, and has no keys of theirs.
+    ///
+    /// # Errors
+    /// [`Failure`] with everything that is wrong with it.
+    pub fn look(&self) -> Result<Setup, Failure> {
+        self.of(Network::load_without_keys(&self.config).map_err(Failure::failed)?)
+    }
+
+    fn of(&self, network: Network) -> Result<Setup, Failure> {
         let none = "there is no [failover] section; examples/network.toml shows what is in it";
         let failover = network.failover.ok_or_else(|| Failure::of(&self.config, none))?;
         let folder = self.config.parent().unwrap_or(Path::new("")).to_owned();

@@ -82,12 +82,26 @@ impl Network {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(file: &Path) -> Result<Network, BadNetwork> {
+        Network::parse(&Network::text(file)?, file)
+    }
+
+    fn text(file: &Path) -> Result<String, BadNetwork> {
         let whole = |what: String| BadNetwork { file: file.to_owned(), problems: vec![(0, what)] };
         let mut text = String::new();
         let opened = fs::File::open(file).map_err(|error| whole(error.to_string()))?;
         let taken = opened.take(MAX_FILE).read_to_string(&mut text);
         taken.map_err(|error| whole(error.to_string()))?;
-        Network::parse(&text, file)
+        Ok(text)
+    }
+
+    /// Reads a file as [`load`](Network::load) does, but not the keys that change name servers: for those who
+    /// only look, as an observer on somebody else's machine, where such keys have no business. The topology
+    /// is not fit for talking to name servers then.
+    ///
+    /// # Errors
+    /// Everything else that is wrong with it.
+    pub fn load_without_keys(file: &Path) -> Result<Network, BadNetwork> {
+        Network::read(&Network::text(file)?, file, false)
     }
 
     /// Reads the text of a file.
@@ -95,6 +109,10 @@ impl Network {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(text: &str, file: &Path) -> Result<Network, BadNetwork> {
+        Network::read(text, file, true)
+    }
+
+    fn read(text: &str, file: &Path, with_keys: bool) -> Result<Network, BadNetwork> {
         let bad = |problems| BadNetwork { file: file.to_owned(), problems };
         let lines = Lines::new(text);
         let mut schema: schema::Network = toml::from_str(text).map_err(|error| {
@@ -110,7 +128,7 @@ impl Network {
         ];
         let (mail, status) = (std::mem::take(&mut schema.mail), schema.status_page.take());
         let keys = std::mem::take(&mut schema.keys);
-        let mut reader = Reader { folder, lines: &lines, problems: Vec::new() };
+        let mut reader = Reader { folder, lines: &lines, problems: Vec::new(), with_keys };
         let draft = reader.draft(schema);
         if let Some(failover) = &failover {
             reader.failover(failover, &draft);
@@ -172,6 +190,8 @@ struct Reader<'a> {
     folder: &'a Path,
     lines: &'a Lines<'a>,
     problems: Vec<(usize, String)>,
+    /// Whether the keys of name servers are read.
+    with_keys: bool,
 }
 
 impl Reader<'_> {
@@ -334,16 +354,23 @@ impl Reader<'_> {
     }
 
     /// The key in a file. What stands in for one that cannot be read is never used, because then the
-    /// configuration is not either.
+    /// configuration is not either, or is one to look at.
     fn key(&mut self, at: &[At<'_>], file: &Path) -> TsigKey {
+        let none = || {
+            let algorithm = dns_failover::TsigAlgorithm::HmacSha256;
+            let name = "unread.invalid.".parse().expect("a name");
+            TsigKey::new(name, algorithm, vec![0; 32]).expect("32 octets are enough")
+        };
+        if !self.with_keys {
+            return none();
+        }
         let path = self.folder.join(file);
         let content = read_secret(&path).and_then(|content| {
             TsigKey::from_file_content(&content).map_err(|error| error.to_string())
         });
         content.unwrap_or_else(|why| {
             self.problem(at, "key", format_args!("{}: {why}", path.display()));
-            let algorithm = dns_failover::TsigAlgorithm::HmacSha256;
-            TsigKey::new(Name::root(), algorithm, vec![0; 32]).expect("32 octets are enough")
+            none()
         })
     }
 

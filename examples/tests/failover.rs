@@ -232,6 +232,25 @@ fn a_site_dies_and_people_look_order_and_read() {
     assert!(waiting(ground.folder.path()).is_empty());
 }
 
+/// Whoever only looks needs no keys of name servers: those who stand outside are not to change anything.
+#[test]
+fn looking_takes_no_keys_of_name_servers() {
+    let ground = Ground::new();
+    for number in 1..=6 {
+        fs::remove_file(ground.folder.path().join(format!("keys/ns{number}.key"))).unwrap();
+    }
+    let (code, said) = ground.failover(&["status"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("there is no state yet"), "{said}");
+    let mut observer = ground.start(&["observe", "--as", "zurich"]);
+    ground.uk_is_up.store(false, Ordering::SeqCst);
+    ground.wait(|| fs::read_to_string(ground.log()).unwrap().contains("a probe of uk failed"));
+    assert!(observer.0.try_wait().unwrap().is_none(), "it goes on");
+    let (code, said) = ground.failover(&["run", "--as", "london"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("ns1.key"), "{said}");
+}
+
 fn waiting(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder.join("state/orders")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());

@@ -83,7 +83,7 @@ fn main() -> ExitCode {
 }
 
 fn write_page(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let setup = arguments.chosen.setup()?;
+    let setup = arguments.chosen.look()?;
     let policy = setup.policy(&arguments.here)?;
     let at = now();
     let state = JournalDir::peek(&setup.state, &policy).map_err(Failure::failed)?;

@@ -86,7 +86,7 @@ pub struct Move {
 const PATIENCE: Millis = Millis::from_secs(10);
 
 fn give(chosen: &Chosen, command: &Command, out: &mut impl Write) -> Result<Outcome, Failure> {
-    let setup = chosen.setup()?;
+    let setup = chosen.look()?;
     let orders = Orders::of(&setup.state);
     let order = orders.give(command, now()).map_err(Failure::failed)?;
     let start = now();

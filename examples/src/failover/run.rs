@@ -108,7 +108,7 @@ impl Observe {
     /// # Errors
     /// [`Failure`] when the configuration is bad.
     pub fn run(&self, quiet: bool) -> Result<Outcome, Failure> {
-        let setup = self.chosen.setup()?;
+        let setup = self.chosen.look()?;
         setup.observer(self.name)?;
         let any = "[::]:0".parse().map_err(Failure::failed)?;
         let exchange = Exchange::bind(any)

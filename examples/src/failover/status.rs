@@ -34,7 +34,7 @@ impl Status {
         as_json: bool,
         out: &mut impl Write,
     ) -> Result<Outcome, Failure> {
-        let setup = self.chosen.setup()?;
+        let setup = self.chosen.look()?;
         let policy = setup.any_policy()?;
         let state = JournalDir::peek(&setup.state, &policy).map_err(Failure::failed)?;
         let none = "there is no state yet; failover run makes it";
