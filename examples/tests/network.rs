@@ -581,6 +581,18 @@ fn zones_plans_publishes_and_verifies() {
     let published = zones(&file, &["publish", "--quiet"]);
     assert_eq!((published.status.code(), said(&published).as_str()), (Some(0), ""));
 
+    // So is what would be wrong, whole zones of which some servers refuse.
+    let text = fs::read_to_string(&file).unwrap();
+    let clash = text.replace(
+        "shop        CNAME shops.example.net.",
+        "shop        MX 10 status\nshop        CNAME status",
+    );
+    fs::write(&file, clash).unwrap();
+    let published = zones(&file, &["publish"]);
+    assert_eq!(published.status.code(), Some(4), "{}", said(&published));
+    assert!(said(&published).contains("error[CNAME01]: "), "{}", said(&published));
+    fs::write(&file, text).unwrap();
+
     // Most of a zone at once is refused until somebody has looked.
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("ttl = 3600\nns-ttl", "ttl = 7200\nns-ttl")).unwrap();
@@ -626,4 +638,13 @@ fn zones_renders_folders_that_keep_secrets_and_published_zones() {
     let rendered = zones(&file, &["render", "--out", out_text, "--server", "ns1.host.uk"]);
     assert_eq!(rendered.status.code(), Some(0));
     assert_eq!(fs::read_to_string(&zone).unwrap(), "what the server made of it\n");
+    // What is wrong is written, for whoever means it, and told.
+    let text = fs::read_to_string(&file).unwrap();
+    let clash = text
+        .replace("shop        CNAME shops.example.net.", "shop MX 10 status\nshop CNAME status");
+    fs::write(&file, clash).unwrap();
+    let rendered = zones(&file, &["render", "--out", out_text]);
+    let said = String::from_utf8_lossy(&rendered.stderr);
+    assert_eq!(rendered.status.code(), Some(3), "{said}");
+    assert!(said.contains(": error[CNAME01]: ") && said.contains("    help: "), "{said}");
 }
