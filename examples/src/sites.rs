@@ -120,10 +120,13 @@ impl Setup {
         Ok(reach)
     }
 
-    /// A folder within that of a server's sites.
+    /// A folder within that of a server's sites; that itself for an empty one.
     fn tree(&self, id: SiteId, folder: &Path, may_be_missing: bool) -> Result<Tree, String> {
         let host = self.host(id)?;
-        let path = host.www.join(folder);
+        let mut path = host.www.clone();
+        if !folder.as_os_str().is_empty() {
+            path.push(folder);
+        }
         let told = |error: Error| error.to_string();
         let (place, reach) = match host.ssh.as_ref().filter(|_| id != self.here) {
             None => (Place::Here(path), Reach::usual()),

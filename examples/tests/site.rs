@@ -211,7 +211,17 @@ fn a_failover_turns_the_direction_and_a_disk_that_burned_is_refilled() {
 
     // A fire: the UK comes back empty.
     fs::remove_dir_all(ground.at("uk")).unwrap();
+    let unmounted = ground.told(&["run"], 1);
+    let why = unmounted["sites"][0]["error"].as_str().unwrap();
+    assert!(why.contains("uk is not there: is a disk not mounted?"), "{why}");
+    assert!(!ground.at("uk").exists());
     fs::create_dir(ground.at("uk")).unwrap();
+    fs::rename(ground.at("us"), ground.at("elsewhere")).unwrap();
+    let unmounted = ground.told(&["run"], 1);
+    let why = unmounted["sites"][0]["error"].as_str().unwrap();
+    assert!(why.contains("us") && why.contains("nothing was changed"), "{why}");
+    assert!(!ground.at("us").exists());
+    fs::rename(ground.at("elsewhere"), ground.at("us")).unwrap();
     let run = ground.told(&["run"], 0);
     assert_eq!(of(&run, "customer.example")["from"], "us", "{run:#}");
     assert_eq!(ground.read("uk/customer.example/order-1").unwrap(), "taken in the US");
@@ -225,8 +235,11 @@ fn a_failover_turns_the_direction_and_a_disk_that_burned_is_refilled() {
     assert_eq!(ground.read("us/customer.example/back").unwrap(), "in the UK again");
 
     // An empty tree that serves empties nobody.
-    fs::remove_dir_all(ground.at("uk/customer.example")).unwrap();
-    fs::create_dir(ground.at("uk/customer.example")).unwrap();
+    for name in ["index.html", "debug.log", "keep.log", "order-1", "late", "back"] {
+        // Exceptions did not survive the fire.
+        let _ = fs::remove_file(ground.at("uk/customer.example").join(name));
+    }
+    assert_eq!(fs::read_dir(ground.at("uk/customer.example")).unwrap().count(), 0);
     let run = ground.told(&["run"], 3);
     assert_eq!(of(&run, "customer.example")["outcome"], "refused", "{run:#}");
     assert_eq!(ground.read("us/customer.example/back").unwrap(), "in the UK again");

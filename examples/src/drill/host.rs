@@ -123,7 +123,7 @@ impl Host {
         fs::rename(&self.folder, &ashes)
             .map_err(|error| Trouble::at("cannot burn", &self.folder, &error))?;
         // What cannot be removed goes with the ground.
-        Ok(Ashes(Some(thread::spawn(move || drop(fs::remove_dir_all(ashes))))))
+        Ok(Ashes(Some(thread::spawn(move || ground::remove(&ashes)))))
     }
 }
 

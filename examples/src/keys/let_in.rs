@@ -36,7 +36,7 @@ impl LetIn {
         let mut outcomes = Vec::new();
         for key in network.keys.iter().filter(|key| key.at == self.here) {
             let one = Authorize::of(key, self.replace).run(plan).unwrap_or_else(|failure| {
-                let why = format!("{}: {failure}", key.public.display());
+                let why = failure.to_string();
                 Answer::done().ends(failure.outcome).field("error", &why).line(why)
             });
             outcomes.push(one.outcome);

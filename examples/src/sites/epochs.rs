@@ -75,7 +75,7 @@ impl Epochs {
     /// Notes, durably, that a site is served by another server from now on.
     pub(super) fn raise(&mut self, site: &WebSite, to: SiteId) -> io::Result<u64> {
         let number = self.active(site).0 + 1;
-        fs::create_dir_all(&self.folder)?;
+        make(&self.folder).map_err(io::Error::other)?;
         let file = self.folder.join(format!("{}.{number}.{to}", site.name));
         File::create(file)?.sync_all()?;
         File::open(&self.folder)?.sync_all()?;
@@ -84,13 +84,32 @@ impl Epochs {
     }
 }
 
+/// Makes the folder in one that must be there: what would be made in its place when its disk is not
+/// mounted is no site.
+fn make(folder: &Path) -> Result<(), String> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let www = folder.parent().unwrap_or(folder).display();
+            Err(format!(
+                "{www} is not there: is a disk not mounted? Nothing was changed; make the folder if it is new"
+            ))
+        }
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(format!("{}: {error}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Takes from the other server what it knows, and tells it what is known here.
 pub(super) fn share(setup: &Setup) -> Result<(), String> {
     let folder = Path::new(EPOCHS);
-    let here = setup.host(setup.here)?.www.join(folder);
-    fs::create_dir_all(&here).map_err(|error| format!("{}: {error}", here.display()))?;
+    make(&setup.host(setup.here)?.www.join(folder))?;
     let ours = setup.tree(setup.here, folder, true)?;
-    let theirs = setup.tree(setup.here.other(), folder, true)?;
+    // What would be made there in place of a disk that is not mounted would fill the wrong one.
+    let other = setup.here.other();
+    drop(setup.tree(other, Path::new(""), false)?);
+    let theirs = setup.tree(other, folder, true)?;
     // Without anything remembered, nothing is ever deleted.
     let policy =
         Policy { on_conflict: OnConflict::Newest, keep_losers: false, ..Policy::both_ways() };

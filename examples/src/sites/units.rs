@@ -61,7 +61,6 @@ fn quoted(path: &Path) -> Result<String, Failure> {
 }
 
 fn service(setup: &Setup, config: &Path, program: &Path) -> Result<String, Failure> {
-    let www = setup.host(setup.here).map_err(Failure::failed)?.www.clone();
     let mut text = "[Unit]\nDescription=Mirror all web sites to the other server\n\
                     Wants=network-online.target\nAfter=network-online.target\n\n\
                     [Service]\nType=oneshot\n"
@@ -76,8 +75,13 @@ fn service(setup: &Setup, config: &Path, program: &Path) -> Result<String, Failu
     let _ = writeln!(text, "\nNice=10\nIOSchedulingClass=idle");
     // What it may do to this machine, if it is ever tricked.
     let _ = writeln!(text, "NoNewPrivileges=yes\nPrivateTmp=yes\nProtectSystem=strict");
-    let (www, state) = (quoted(&www)?, quoted(&setup.sites.state)?);
-    let _ = writeln!(text, "ReadWritePaths={www} {state}");
+    let _ = write!(text, "ReadWritePaths={}", quoted(&setup.sites.state)?);
+    for (id, host) in &setup.sites.hosts {
+        if *id == here || host.ssh.is_none() {
+            let _ = write!(text, " {}", quoted(&host.www)?);
+        }
+    }
+    text.push('\n');
     Ok(text)
 }
 
