@@ -7,16 +7,18 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use support::am_root;
+use support::peer::{peer, skipped};
 use support::relay::{Client, Relay, configure, run, subjects, until};
 
 /// A relay with two Maildirs.
@@ -153,6 +155,75 @@ fn what_was_acknowledged_survives_the_host_and_its_disk() {
     });
     assert!(subjects(&mail).values().all(|count| *count == 1));
     us_relay.stop();
+}
+
+/// What a relay under strace asked of the kernel, thread by thread, while `happens`; none, and
+/// told, where strace may not look.
+fn traced(relay: &Relay, folder: &Path, happens: impl FnOnce()) -> Option<Vec<Vec<String>>> {
+    let strace = peer("strace")?;
+    let calls = folder.join("trace");
+    let mut process = Command::new(strace)
+        .args(["-ff", "-y", "-e", "trace=openat,fsync,fdatasync,rename,renameat,renameat2"])
+        .arg("-o")
+        .arg(&calls)
+        .args(["-p", &relay.id().to_string()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    // Kept open: it writes a line for each new thread.
+    let mut errors = BufReader::new(process.stderr.take().unwrap());
+    errors.read_line(&mut said).unwrap();
+    if !said.contains("attached") {
+        process.wait().unwrap();
+        skipped("strace that may trace");
+        return None;
+    }
+    happens();
+    assert!(Command::new("kill").arg(process.id().to_string()).status().unwrap().success());
+    process.wait().unwrap();
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| path.to_string_lossy().contains("/trace."));
+    let lines = |path| fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect();
+    Some(files.map(lines).collect())
+}
+
+/// I8: what counts as delivered is on the disk, and so are the folders that it lies in.
+#[test]
+fn a_maildir_that_is_new_and_its_first_message_survive_a_power_cut() {
+    let scratch = tempfile::tempdir().unwrap();
+    let text =
+        two_maildirs(scratch.path()).replace("/uk\"\n[[leg]]", "/uk/{domain}/{local}\"\n[[leg]]");
+    let config = configure(scratch.path(), &text);
+    fs::create_dir(scratch.path().join("uk")).unwrap();
+    let relay = Relay::start(&config);
+    let new = scratch.path().join("uk/example.org/bob/new");
+    let found = traced(&relay, scratch.path(), || {
+        let mut client = Client::connect(relay.tcp()).unwrap();
+        assert_eq!(client.send("bob@example.org", "first").unwrap(), 250);
+        until("it is delivered", || relay.log().contains("done"));
+    });
+    assert_eq!(fs::read_dir(&new).unwrap().count(), 1);
+    relay.stop();
+    let Some(threads) = found else { return };
+    let worker = threads.iter().find(|calls| calls.iter().any(|call| call.contains("/bob/new")));
+    let calls = worker.unwrap();
+    let at = |start: &str, path: &str| {
+        let end = format!("{path}>)");
+        let found = calls.iter().position(|call| {
+            call.starts_with(start) && (call.contains(&end) || call.contains(&format!("{path}\"")))
+        });
+        found.unwrap_or_else(|| panic!("no {start} of {path}: {calls:#?}"))
+    };
+    let order = [
+        at("fsync(", "/uk"),
+        at("fsync(", "/uk/example.org"),
+        at("fsync(", "/uk/example.org/bob"),
+        at("fsync(", ".dual"),
+        calls.iter().position(|call| call.starts_with("renameat")).unwrap(),
+        at("fsync(", "/uk/example.org/bob/new"),
+    ];
+    assert!(order.is_sorted(), "{order:?}: {calls:#?}");
 }
 
 /// An authority and a certificate by it for each name, in PEM.

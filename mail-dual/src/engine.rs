@@ -10,9 +10,11 @@ mod control;
 mod events;
 mod housekeeping;
 mod recovery;
+mod seen;
 mod worker;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,6 +27,7 @@ pub use self::control::{QueuedLeg, QueuedMessage, QueuedRecipient};
 use self::events::Counters;
 pub use self::events::{Event, Observer, Silent, Stats};
 use self::recovery::Recovery;
+use self::seen::Seen;
 use crate::core::leg_name::LegName;
 use crate::core::retry::RetryPolicy;
 use crate::core::route::{AckPolicy, BouncePolicy, RoutingTable};
@@ -189,8 +192,10 @@ struct Shared {
     committer: Committer,
     fresh: Mutex<Fresh>,
     waiters: Mutex<BTreeMap<SpoolId, Arc<Waiter>>>,
-    /// What came from the peer, by its name there and a digest of the recipient.
-    seen: Mutex<BTreeSet<(SpoolId, u64, u64)>>,
+    /// What came from the peer.
+    seen: Mutex<Seen>,
+    /// Messages whose consequences are being drawn, and whether more has happened to them since.
+    settling: Mutex<BTreeMap<SpoolId, bool>>,
     counters: Counters,
     stopping: AtomicBool,
     /// Whether the disk has too little room left.
@@ -273,6 +278,9 @@ impl Engine {
         for damage in &report.damaged {
             observer.event(&Event::SpoolDamaged { damage: damage.to_string() });
         }
+        for (leg, waiting) in queue.stranded() {
+            observer.event(&Event::NoSuchLeg { leg, waiting });
+        }
         let slot =
             |setting: LegSetting| (setting.name.clone(), LegSlot { setting, work: Condvar::new() });
         let shared = Shared {
@@ -282,6 +290,7 @@ impl Engine {
             fresh: Mutex::default(),
             waiters: Mutex::default(),
             seen: Mutex::new(seen),
+            settling: Mutex::default(),
             counters: Counters::default(),
             stopping: AtomicBool::new(false),
             full: AtomicBool::new(false),
@@ -432,7 +441,33 @@ impl Shared {
     }
 
     /// Draws the consequences of what happened to a message.
+    ///
+    /// One at a time does so for each message: a report takes a while to be kept, and whoever
+    /// looked meanwhile would report again.
     fn settle(&self, id: SpoolId) {
+        match lock(&self.settling).entry(id) {
+            Entry::Occupied(mut again) => {
+                again.insert(true);
+                return;
+            }
+            Entry::Vacant(free) => {
+                free.insert(false);
+            }
+        }
+        loop {
+            self.settle_once(id);
+            let mut settling = lock(&self.settling);
+            match settling.get_mut(&id) {
+                Some(again) if *again => *again = false,
+                _ => {
+                    settling.remove(&id);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn settle_once(&self, id: SpoolId) {
         let settled = lock(&self.queue).settle(id);
         if !settled.report.is_empty() {
             self.report(id, &settled.report);
@@ -440,20 +475,25 @@ impl Shared {
         if !settled.success.is_empty() {
             self.report_success(id, &settled.success);
         }
+        let waiter = lock(&self.waiters).get(&id).cloned();
         let done = {
             let mut queue = lock(&self.queue);
+            // What has become of it can be told only while it is there.
+            if let Some(waiter) = waiter {
+                waiter.look(&queue, id);
+            }
             let settled = queue.settle(id);
-            let told = settled.success.is_empty();
-            (settled.done && told).then(|| queue.finish(id, self.now()))
+            let done = settled.done && settled.success.is_empty();
+            if done {
+                // Under the queue's lock, so that nobody resubmits it in between.
+                let transition = queue.finish(id, self.now());
+                self.record(&[transition]);
+            }
+            done
         };
-        if let Some(transition) = done {
-            self.record(&[transition]);
+        if done {
             lock(&self.fresh).remove(id);
             self.tell(&Event::Done { id });
-        }
-        let waiter = lock(&self.waiters).get(&id).cloned();
-        if let Some(waiter) = waiter {
-            waiter.look(&lock(&self.queue), id);
         }
     }
 }

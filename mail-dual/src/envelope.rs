@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::dsn_parameters::{DsnParameters, RecipientDsn};
+use crate::message::RawMessage;
 
 /// The longest path that is taken, in bytes. RFC 5321 §4.5.3.1.3 asks for 256 at least; what was
 /// accepted elsewhere is not refused for its length until it would make a line too long.
@@ -334,6 +335,18 @@ impl Envelope {
     ) -> Result<Envelope, NoRecipient> {
         let chosen = Envelope::new(self.reverse_path.clone(), recipients)?;
         Ok(Envelope { recipients: chosen.recipients, ..self.clone() })
+    }
+
+    /// Says of a message that was written on this machine, and so was not announced by anybody,
+    /// what a server must be able to do for it: 8BITMIME, and SMTPUTF8 also where only the header
+    /// holds more than ASCII (RFC 6531 §3.1).
+    #[must_use]
+    pub fn announcing(mut self, message: &RawMessage) -> Envelope {
+        self.smtputf8 = self.needs_smtputf8() || message.has_8bit_header();
+        if message.is_8bit() {
+            self.body = BodyType::EightBitMime;
+        }
+        self
     }
 
     /// Whether an address in it, or the sender's wish, needs a server with SMTPUTF8.

@@ -60,6 +60,10 @@
 //!
 //! Not here, ever: spam filtering, DKIM signing, MX look-up, a user database, an IMAP server.
 
+#[cfg(all(doctest, feature = "net", feature = "disk"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod accept;
 mod core;
 mod dsn_parameters;

@@ -74,7 +74,7 @@ pub struct Stored {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Recovered<'a> {
-    /// A message. One whose name was seen before was only moved; its transitions stand.
+    /// A message.
     Message {
         /// All about it but its octets.
         head: &'a Head,

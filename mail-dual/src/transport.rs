@@ -79,6 +79,7 @@ impl DualTransport {
     fn hand_over(&self, envelope: &LettreEnvelope, raw: &[u8]) -> Result<Receipt, SendError> {
         let envelope = Envelope::try_from(envelope).map_err(SendError::Envelope)?;
         let message = RawMessage::new(raw).map_err(SendError::Message)?;
+        let envelope = envelope.announcing(&message);
         let arrival = Arrival::local(Port::Fanout);
         for recipient in envelope.recipients() {
             self.accept.recipient(arrival.port, &recipient.path).map_err(SendError::Refused)?;
@@ -131,5 +132,52 @@ mod asynchronous {
                 Err(SendError::Refused(Reply::ours(451, "4.3.0 the program is stopping")))
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::envelope::{BodyType, ForwardPath, ReversePath};
+    use crate::id::SpoolId;
+    use crate::leg::Presence;
+
+    #[derive(Debug, Default)]
+    struct Taker(Mutex<Vec<(BodyType, bool)>>);
+
+    impl Accept for Taker {
+        fn begin(&self, _: Port, _: &ReversePath, _: Option<u64>) -> Result<(), Reply> {
+            Ok(())
+        }
+
+        fn recipient(&self, _: Port, _: &ForwardPath) -> Result<(), Reply> {
+            Ok(())
+        }
+
+        fn accept(&self, submission: Submission) -> Result<Receipt, Reply> {
+            let envelope = submission.envelope;
+            self.0.lock().unwrap().push((envelope.body, envelope.smtputf8));
+            Ok(Receipt::new(SpoolId::from_bytes([1; 16]), false))
+        }
+
+        fn knows(&self, _: SpoolId, _: &ForwardPath) -> Presence {
+            Presence::Unknown
+        }
+    }
+
+    #[test]
+    fn s24_what_a_message_needs_is_announced() {
+        let taker = Arc::new(Taker::default());
+        let mailer = DualTransport::new(taker.clone());
+        let to = LettreEnvelope::new(None, vec!["bob@example.org".parse().unwrap()]).unwrap();
+        for message in ["Subject: a\r\n\r\nb\r\n", "A: b\r\n\r\nä\r\n", "Subject: ä\r\n\r\nb\r\n"]
+        {
+            mailer.send_raw(&to, message.as_bytes()).unwrap();
+        }
+        let eight = BodyType::EightBitMime;
+        let seven = BodyType::default();
+        assert_eq!(*taker.0.lock().unwrap(), [(seven, false), (eight, false), (eight, true)]);
     }
 }

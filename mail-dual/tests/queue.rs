@@ -387,3 +387,56 @@ fn after_an_outage_new_mail_does_not_wait_for_the_backlog() {
     assert!(first.contains(&newest) || next.contains(&newest));
     assert!(next.contains(&world.heads[0].id) || next.contains(&world.heads[1].id));
 }
+
+#[test]
+fn s2_a_clock_that_is_set_back_keeps_nothing_waiting_for_years() {
+    for (act, wait) in [(Act::PutOff, 1), (Act::Away, 1), (Act::LoseSilently, 601)] {
+        let mut world = World::new();
+        let us = &legs()[1];
+        let before = world.now;
+        // The clock of a machine that has just started is wrong.
+        world.now = before.saturating_add(Duration::from_secs(10 * 365 * 86_400));
+        world.accept(1);
+        world.work(us, act, false);
+        world.now = before;
+        world.not_before.clear();
+        world.leg_not_before.clear();
+        for _ in 0..3 {
+            world.queue.due(us, world.now);
+            world.now = world.now.saturating_add(Duration::from_secs(wait));
+            world.work(us, Act::Take, false);
+        }
+        let id = world.heads[0].id;
+        let share = world.queue.progress(id).unwrap().share(us).unwrap().clone();
+        assert!(share.is_final(), "{act:?}: {share:?}");
+    }
+    // Steps as a clock makes them all the time bring nothing forward.
+    let mut world = World::new();
+    let us = &legs()[1];
+    world.accept(1);
+    world.work(us, Act::PutOff, false);
+    let due = world.queue.due(us, world.now).unwrap();
+    let earlier = Timestamp::from_millis(world.now.as_millis() - 5_000);
+    assert_eq!(world.queue.due(us, earlier), Some(due));
+}
+
+#[test]
+fn what_waits_for_a_leg_that_is_gone_is_told_and_given_up_in_time() {
+    let mut world = World::new();
+    world.accept(1);
+    let [uk, us] = legs();
+    world.work(&uk, Act::Take, true);
+    let (head, now) = (world.heads[0].clone(), world.now);
+    let mut queue = Queue::new(policy(), BouncePolicy::default(), [uk.clone()]);
+    queue.insert(&head, 1);
+    for transition in world.queue.progress(head.id).unwrap().snapshot(head.id) {
+        queue.apply(&transition);
+    }
+    queue.enqueue_all(now);
+    assert_eq!(queue.stranded(), [(us, 1)]);
+    assert_eq!(world.queue.stranded(), []);
+    let month = policy().other_reached;
+    assert!(queue.expire(now.saturating_add(month / 2)).is_empty());
+    assert_eq!(queue.expire(now.saturating_add(month * 2)).len(), 1);
+    assert!(queue.settle(head.id).done);
+}

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use mail_dual::testing::{Fault, MemoryDisk};
 use mail_dual::{
-    DirSpool, DiskFolder, Envelope, ForwardPath, Head, LegName, LogOptions, LogSpool, MemSpool,
-    RawMessage, Recovered, ReversePath, Share, Spool, SpoolError, SpoolId, State, Stored,
-    Timestamp, Transition, Vfs,
+    BouncePolicy, DirSpool, DiskFolder, Envelope, ForwardPath, Head, LegName, LogOptions, LogSpool,
+    MemSpool, Queue, RawMessage, Recovered, RetryPolicy, ReversePath, Share, Spool, SpoolError,
+    SpoolId, State, Stored, Timestamp, Transition, Vfs,
 };
 
 /// A sequence of numbers that looks random and is the same in each run.
@@ -467,4 +467,226 @@ fn what_is_done_stays_for_as_long_as_it_is_to_be_kept() {
         let kept = spool.kept();
         assert!(kept.contains(&(message(39).head.id, at(39))) && kept.len() < 25, "{}", kept.len());
     }
+}
+
+/// What an engine would still have to do after a restart.
+fn queue_of(spool: &dyn Spool) -> Queue {
+    let policy = RetryPolicy::default();
+    let mut queue = Queue::new(policy, BouncePolicy::default(), [leg("uk"), leg("us")]);
+    spool
+        .recover(&mut |item| match item {
+            Recovered::Message { head, size } => queue.insert(head, size),
+            Recovered::Transition(transition) => queue.apply(transition),
+            _ => unreachable!(),
+        })
+        .unwrap();
+    queue
+}
+
+const LONG_AGO: Timestamp = Timestamp::from_millis(5_000);
+const KEPT: Timestamp = Timestamp::from_millis(20_000);
+const KEEP_SINCE: Timestamp = Timestamp::from_millis(10_000);
+
+fn half_done(id: SpoolId, queue: &Queue) -> bool {
+    queue.progress(id).is_some_and(|progress| {
+        let state = |name| progress.share(&leg(name)).unwrap().state(0);
+        state("uk") == Some(State::Delivered) && state("us") == Some(State::Pending)
+    })
+}
+
+/// Of each four messages the first is done and kept, the second delivered by one leg, the others
+/// needed by nobody.
+fn four_kinds(spool: &dyn Spool) -> Vec<SpoolId> {
+    let ids: Vec<SpoolId> = (0..16).map(|number| message(number).head.id).collect();
+    for (number, &id) in ids.iter().enumerate() {
+        spool.append(&[message(number as u32)]).unwrap();
+        let done = |at| [delivered(id, "uk"), delivered(id, "us"), Transition::Done { id, at }];
+        match number % 4 {
+            0 => spool.record(&done(KEPT)).unwrap(),
+            1 => spool.record(&[delivered(id, "uk")]).unwrap(),
+            _ => spool.record(&done(LONG_AGO)).unwrap(),
+        }
+    }
+    spool.sync().unwrap();
+    ids
+}
+
+#[test]
+fn i2_i8_a_compaction_that_is_cut_short_brings_nothing_back_to_life() {
+    let options = LogOptions { segment_bytes: 3000, salt: 42 };
+    let open = |disk: &MemoryDisk| LogSpool::open(Arc::new(disk.clone()), options).unwrap();
+    let fresh = || {
+        let disk = MemoryDisk::new();
+        let spool = open(&disk);
+        recover(&spool).unwrap();
+        let ids = four_kinds(&spool);
+        (disk, spool, ids)
+    };
+    let compact = |spool: &LogSpool, queue: &Queue| {
+        let restate =
+            |id| queue.progress(id).map_or(Ok(()), |progress| spool.record(&progress.snapshot(id)));
+        spool.compact(KEEP_SINCE, &restate)
+    };
+    let (before, calls) = {
+        let (disk, spool, _) = fresh();
+        let queue = queue_of(&open(&disk.after_kill()));
+        let before = disk.calls();
+        let report = compact(&spool, &queue).unwrap();
+        assert!(report.moved > 4, "{report:?}");
+        (before, disk.calls())
+    };
+    let mut numbers = Numbers(0x8765_4321_9abc_def1);
+    for call in before..calls {
+        for fault in [Fault::Stop, Fault::Torn, Fault::Error(28)] {
+            let (disk, spool, ids) = fresh();
+            let queue = queue_of(&open(&disk.after_kill()));
+            disk.fail_at(call, fault);
+            let _ = compact(&spool, &queue);
+            let found = [
+                disk.after_kill(),
+                disk.after_power_cut(&mut || numbers.next()),
+                disk.after_power_cut(&mut || 0),
+            ];
+            for mut disk in found {
+                // The next start, and those after compactions that go well.
+                for round in 0..3 {
+                    disk = disk.after_kill();
+                    let spool = open(&disk);
+                    let queue = queue_of(&spool);
+                    for (number, &id) in ids.iter().enumerate() {
+                        let what = format!("call {call}, {fault:?}, round {round}: {number}");
+                        if number % 4 == 1 {
+                            assert!(half_done(id, &queue), "{what}");
+                        } else {
+                            assert!(queue.progress(id).is_none(), "{what} is to be sent again");
+                        }
+                        if number % 4 < 2 {
+                            let stored = spool.load(id).unwrap();
+                            assert_eq!(stored, message(number as u32), "{what}");
+                        }
+                    }
+                    compact(&spool, &queue).unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn i2_what_happens_to_a_message_while_it_is_moved_stands() {
+    let disk = MemoryDisk::new();
+    let options = LogOptions { segment_bytes: 9000, salt: 42 };
+    let spool = LogSpool::open(Arc::new(disk.clone()), options).unwrap();
+    recover(&spool).unwrap();
+    let ids = four_kinds(&spool);
+    let queue = queue_of(&LogSpool::open(Arc::new(disk.after_kill()), options).unwrap());
+    let happened = std::cell::Cell::new(false);
+    // While the second message is moved, the sixth is done and the fifth is to be sent once more.
+    let restate = |id| {
+        if id == ids[1] && !happened.replace(true) {
+            spool.record(&[Transition::Done { id: ids[5], at: KEPT }])?;
+            let legs = vec![leg("us")];
+            spool.record(&[Transition::Resubmitted { id: ids[4], legs }])?;
+        }
+        match queue.progress(id) {
+            Some(progress) if id != ids[5] => spool.record(&progress.snapshot(id)),
+            _ => Ok(()),
+        }
+    };
+    let report = spool.compact(KEEP_SINCE, &restate).unwrap();
+    assert!(happened.get() && report.moved > 4, "{report:?}");
+    let spool = LogSpool::open(Arc::new(disk.after_kill()), options).unwrap();
+    let mut last = BTreeMap::new();
+    let queue = {
+        let policy = RetryPolicy::default();
+        let mut queue = Queue::new(policy, BouncePolicy::default(), [leg("uk"), leg("us")]);
+        spool
+            .recover(&mut |item| match item {
+                Recovered::Message { head, size } => queue.insert(head, size),
+                Recovered::Transition(transition) => {
+                    last.insert(transition.id(), transition.clone());
+                    queue.apply(transition);
+                }
+                _ => unreachable!(),
+            })
+            .unwrap();
+        queue
+    };
+    assert!(queue.progress(ids[5]).is_none(), "what was done would be sent again");
+    let resubmitted = &last[&ids[4]];
+    assert!(!matches!(resubmitted, Transition::Done { .. }), "what was resubmitted is forgotten");
+    assert!(half_done(ids[1], &queue) && half_done(ids[9], &queue));
+}
+
+#[test]
+fn the_end_of_a_file_that_others_follow_is_not_taken_for_a_torn_write() {
+    let scratch = tempfile::tempdir().unwrap();
+    let open = || {
+        let folder = DiskFolder::open_or_create(scratch.path()).unwrap();
+        LogSpool::open(Arc::new(folder), LogOptions { segment_bytes: 1500, salt: 9 }).unwrap()
+    };
+    let spool = open();
+    recover(&spool).unwrap();
+    for number in 0..4 {
+        spool.append(&[message(number)]).unwrap();
+    }
+    drop(spool);
+    let path = scratch.path().join("segment-0000000001");
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 5;
+    bytes[last] ^= 0x20;
+    fs::write(&path, &bytes).unwrap();
+    for _ in 0..2 {
+        let report = open().recover(&mut |_| {}).unwrap();
+        let [damage] = report.damaged.as_slice() else { panic!("{report:?}") };
+        assert_eq!((damage.file.as_str(), report.torn), ("segment-0000000001", 0));
+        let kept = fs::read(scratch.path().join(damage.kept_in.as_ref().unwrap())).unwrap();
+        assert!(bytes.ends_with(&kept), "{damage}");
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn a_file_whose_beginning_is_damaged_is_not_thrown_away() {
+    let scratch = tempfile::tempdir().unwrap();
+    let open = || {
+        let folder = DiskFolder::open_or_create(scratch.path()).unwrap();
+        LogSpool::open(Arc::new(folder), LogOptions::new(9)).unwrap()
+    };
+    let spool = open();
+    recover(&spool).unwrap();
+    spool.append(&[message(1)]).unwrap();
+    drop(spool);
+    let path = scratch.path().join("segment-0000000001");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[25] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let spool = open();
+    let report = spool.recover(&mut |_| {}).unwrap();
+    let [damage] = report.damaged.as_slice() else { panic!("{report:?}") };
+    let kept = scratch.path().join(damage.kept_in.as_ref().unwrap());
+    assert_eq!(fs::read(kept).unwrap(), bytes);
+    spool.append(&[message(2)]).unwrap();
+    assert_eq!(spool.load(message(2).head.id).unwrap(), message(2));
+}
+
+#[test]
+fn s5_a_disk_that_stays_full_gathers_no_files() {
+    let disk = MemoryDisk::new();
+    let spool = LogSpool::open(Arc::new(disk.clone()), LogOptions::new(1)).unwrap();
+    recover(&spool).unwrap();
+    let first = message(1);
+    spool.append(std::slice::from_ref(&first)).unwrap();
+    disk.set_room(Some(0));
+    for _ in 0..50 {
+        assert!(spool.record(&[delivered(first.head.id, "uk")]).is_err());
+        assert!(spool.append(&[message(2)]).is_err());
+    }
+    assert!(disk.names().unwrap().len() <= 2, "{:?}", disk.names().unwrap());
+    disk.set_room(None);
+    spool.append(&[message(3)]).unwrap();
+    let spool = LogSpool::open(Arc::new(disk.after_kill()), LogOptions::new(1)).unwrap();
+    let found = recover(&spool).unwrap();
+    assert!(found.transitions.contains(&delivered(first.head.id, "uk")));
+    assert_eq!((found.heads.len(), found.damaged), (2, 0));
 }

@@ -64,12 +64,9 @@ impl Send {
                 Failure::usage(format!("the recipient {text:?} cannot be used: {error}"))
             })?);
         }
-        let mut envelope = Envelope::new(sender, recipients).map_err(Failure::usage)?;
+        let envelope = Envelope::new(sender, recipients).map_err(Failure::usage)?;
         let message = read(config.tables().largest)?;
-        envelope.smtputf8 = envelope.needs_smtputf8() || message.has_8bit_header();
-        if message.is_8bit() {
-            envelope.body = mail_dual::BodyType::EightBitMime;
-        }
+        let envelope = envelope.announcing(&message);
         // The relay gives it a name of its own.
         let id = SpoolId::new(Timestamp::default(), 0);
         let job = Some(Arc::new(Job { id, envelope, message, attempt: 0 }));

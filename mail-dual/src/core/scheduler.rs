@@ -27,6 +27,10 @@ const LONGEST_REMARK: usize = 400;
 /// How long a leg's oldest message may have waited before the newest are tried in turn with it.
 const BACKLOG: Duration = Duration::from_secs(300);
 
+/// Clocks are set by less than this all the time. When one goes back by more, what is due was
+/// reckoned with a time that was wrong.
+const SET_BACK: Duration = Duration::from_secs(60);
+
 /// How long to wait before asking once more about a message in doubt.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 
@@ -37,6 +41,8 @@ pub struct Queue {
     bounce: BouncePolicy,
     messages: BTreeMap<SpoolId, Entry>,
     legs: BTreeMap<LegName, LegQueue>,
+    /// The latest time that anybody has told.
+    latest: Timestamp,
 }
 
 #[derive(Debug)]
@@ -63,6 +69,8 @@ pub struct Remark {
 
 #[derive(Debug, Default)]
 struct LegQueue {
+    /// Whether there is such a leg. Otherwise only what was accepted before it went waits for it.
+    exists: bool,
     breaker: Breaker,
     /// What is due, oldest first but for what comes back. May hold what is done by now.
     ready: VecDeque<SpoolId>,
@@ -121,8 +129,9 @@ impl Queue {
         bounce: BouncePolicy,
         legs: impl IntoIterator<Item = LegName>,
     ) -> Queue {
-        let legs = legs.into_iter().map(|leg| (leg, LegQueue::default())).collect();
-        Queue { policy, bounce, messages: BTreeMap::new(), legs }
+        let exists = |leg| (leg, LegQueue { exists: true, ..LegQueue::default() });
+        let legs = legs.into_iter().map(exists).collect();
+        Queue { policy, bounce, messages: BTreeMap::new(), legs, latest: Timestamp::default() }
     }
 
     /// How many messages are not done.
@@ -197,8 +206,22 @@ impl Queue {
         }
     }
 
+    /// Takes note of the time. Where the clock was set back, nothing waits for a time that was
+    /// reckoned before: it may be years away.
+    fn note_time(&mut self, now: Timestamp) {
+        if now.saturating_add(SET_BACK) < self.latest {
+            self.flush(None, now);
+            for since in self.legs.values_mut().flat_map(|queue| queue.doubts.values_mut()) {
+                *since = now.min(*since);
+            }
+            self.latest = now;
+        }
+        self.latest = self.latest.max(now);
+    }
+
     /// The next for a leg, taken until it is [given back](Self::give_back).
     pub fn next(&mut self, leg: &LegName, now: Timestamp) -> Option<Work> {
+        self.note_time(now);
         let queue = self.legs.get_mut(leg)?;
         while let Some(&(due, id)) = queue.later.first() {
             if due > now {
@@ -234,7 +257,8 @@ impl Queue {
     }
 
     /// When something may be due for a leg: now, later, or not until something happens.
-    pub fn due(&self, leg: &LegName, now: Timestamp) -> Option<Timestamp> {
+    pub fn due(&mut self, leg: &LegName, now: Timestamp) -> Option<Timestamp> {
+        self.note_time(now);
         let queue = self.legs.get(leg)?;
         let due = match (queue.ready.is_empty(), queue.later.first()) {
             (false, _) => now,
@@ -422,7 +446,8 @@ impl Queue {
     /// Gives up on what was tried for long enough; the transitions to record.
     ///
     /// A leg must have been tried after the time was up: a relay that was off for a week, or whose
-    /// clock has jumped, tries everything once more first.
+    /// clock has jumped, tries everything once more first. For a leg that is no longer there,
+    /// nobody can.
     pub fn expire(&mut self, now: Timestamp) -> Vec<Transition> {
         let mut transitions = Vec::new();
         let lost = self.policy.nobody_reached.min(self.policy.other_reached);
@@ -443,7 +468,8 @@ impl Queue {
                     };
                     let until = id.time().saturating_add(limit);
                     let queue = self.legs.get(&share.leg);
-                    let tried = share.last_attempt() >= until
+                    let tried = queue.is_none_or(|queue| !queue.exists)
+                        || share.last_attempt() >= until
                         || queue
                             .and_then(|queue| queue.trouble.as_ref())
                             .is_some_and(|(at, _)| *at >= until);

@@ -3,8 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
+use super::seen::Arriving;
 use super::{Event, Handle, Shared, lock};
 use crate::accept::{Accept, Port, Receipt, Submission};
 use crate::core::leg::Progress;
@@ -22,23 +21,6 @@ use crate::spool::{Head, SpoolError, Stored};
 
 /// A message that has passed so many servers is in a loop (RFC 5321 §6.3).
 const MOST_HOPS: usize = 100;
-
-/// What is remembered of a message from the peer: its name there and each recipient's digest.
-pub(super) fn fingerprints(head: &Head) -> Vec<(SpoolId, u64, u64)> {
-    let Some(origin) = head.origin else { return Vec::new() };
-    let recipients = head.envelope.recipients().iter();
-    recipients.map(|recipient| fingerprint(origin, &recipient.path)).collect()
-}
-
-fn fingerprint(origin: SpoolId, recipient: &ForwardPath) -> (SpoolId, u64, u64) {
-    let digest = Sha256::digest(recipient.as_str().as_bytes());
-    let half = |at: usize| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&digest[at..at + 8]);
-        u64::from_be_bytes(bytes)
-    };
-    (origin, half(0), half(8))
-}
 
 /// Waits for legs to have a message.
 #[derive(Debug)]
@@ -213,21 +195,21 @@ impl Accept for Handle {
         self.begin(arrival.port, &envelope.reverse_path, Some(size))?;
         let now = self.0.now();
         let id = SpoolId::new(now, self.0.clock.random());
+        // Until this goes, nobody else takes over the same.
+        let mut _arriving = None;
         let message = match arrival.origin {
             Some(origin) => {
                 // What came again is not delivered again; what is new in it is.
-                let seen = lock(&self.0.seen);
-                let unknown: Vec<_> = envelope
-                    .recipients()
-                    .iter()
-                    .filter(|recipient| !seen.contains(&fingerprint(origin, &recipient.path)))
-                    .cloned()
-                    .collect();
-                drop(seen);
-                if unknown.len() < envelope.recipients().len() {
+                let recipients = envelope.recipients();
+                let Some((new, arriving)) = Arriving::begin(&self.0.seen, origin, recipients)
+                else {
+                    return Err(self.refuse(451, "4.3.0 it is being taken over; come again"));
+                };
+                _arriving = Some(arriving);
+                if new.len() < recipients.len() {
                     self.0.tell(&Event::AlreadyHere { origin });
                 }
-                match envelope.for_recipients(unknown) {
+                match envelope.for_recipients(new) {
                     Ok(rest) => envelope = rest,
                     Err(_) => return Ok(Receipt::new(origin, false)),
                 }
@@ -263,7 +245,7 @@ impl Accept for Handle {
         }
         let kept = self.0.keep(Stored { head, message });
         let result = kept.map(|stored| {
-            lock(&self.0.seen).extend(fingerprints(&stored.head));
+            lock(&self.0.seen).keep(&stored.head);
             self.0.tell(&Event::Accepted {
                 id,
                 size: stored.message.len(),
@@ -290,8 +272,8 @@ impl Accept for Handle {
     }
 
     fn knows(&self, id: SpoolId, recipient: &ForwardPath) -> Presence {
-        if lock(&self.0.seen).contains(&fingerprint(id, recipient)) {
-            return Presence::Present;
+        if let Some(presence) = lock(&self.0.seen).presence(id, recipient) {
+            return presence;
         }
         // What was done longer ago may have been forgotten.
         let age = self.0.now().saturating_since(id.time());

@@ -129,18 +129,16 @@ impl Handle {
 
     /// Keeps a message from being delivered; false when it is done, unknown or held already.
     pub fn hold(&self, id: SpoolId) -> bool {
-        let transition = lock(&self.0.queue).hold(id);
+        let mut queue = lock(&self.0.queue);
+        let transition = queue.hold(id);
         transition.is_some_and(|transition| self.0.record(&[transition]))
     }
 
     /// Lets a message that was held go on; false when it was not.
     pub fn release(&self, id: SpoolId) -> bool {
-        let transition = {
-            let mut queue = lock(&self.0.queue);
-            let transition = queue.release(id);
-            self.0.wake(&queue, id);
-            transition
-        };
+        let mut queue = lock(&self.0.queue);
+        let transition = queue.release(id);
+        self.0.wake(&queue, id);
         transition.is_some_and(|transition| self.0.record(&[transition]))
     }
 

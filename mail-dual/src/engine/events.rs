@@ -110,6 +110,13 @@ pub enum Event {
         /// Why.
         words: String,
     },
+    /// Messages wait for a leg that is not configured.
+    NoSuchLeg {
+        /// Its name.
+        leg: LegName,
+        /// How many messages.
+        waiting: usize,
+    },
     /// A leg can be used again.
     LegBack {
         /// The leg.
@@ -194,6 +201,10 @@ impl fmt::Display for Event {
                 write!(f, "{id}: {leg} is given up for recipient {}", recipient + 1)
             }
             Event::LegAway { leg, words } => write!(f, "leg {leg} is away: {words}"),
+            Event::NoSuchLeg { leg, waiting } => write!(
+                f,
+                "{waiting} messages wait for leg {leg}, which is not configured; configure it again, or they are given up in time"
+            ),
             Event::LegBack { leg } => write!(f, "leg {leg} is back"),
             Event::Reported { id, by } => write!(f, "{id}: the sender is told by {by}"),
             Event::NotReported { id, why } => write!(f, "{id}: nobody is told: {why}"),

@@ -116,10 +116,7 @@ impl Shared {
             self.spool.record(&progress.snapshot(id))
         };
         self.spool.compact(keep_since, &restate)?;
-        // A name of the peer's is remembered as long as its message can be.
-        let oldest = SpoolId::new(keep_since, 0);
-        let mut seen = lock(&self.seen);
-        *seen = seen.split_off(&(oldest, 0, 0));
+        lock(&self.seen).forget_before(keep_since);
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! From what a spool tells to a queue.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::accept::fingerprints;
+use super::seen::Seen;
 use crate::core::scheduler::Queue;
 use crate::core::transition::Transition;
 use crate::id::SpoolId;
@@ -12,7 +12,7 @@ use crate::spool::{Recovered, Spool};
 #[derive(Debug)]
 pub(super) struct Recovery {
     pub(super) queue: Queue,
-    pub(super) seen: BTreeSet<(SpoolId, u64, u64)>,
+    pub(super) seen: Seen,
     /// Messages that were done, and so are not in the queue, and were resubmitted later: what has
     /// happened to them since.
     resubmitted: BTreeMap<SpoolId, Vec<Transition>>,
@@ -20,14 +20,14 @@ pub(super) struct Recovery {
 
 impl Recovery {
     pub(super) fn new(queue: Queue) -> Recovery {
-        Recovery { queue, seen: BTreeSet::new(), resubmitted: BTreeMap::new() }
+        Recovery { queue, seen: Seen::default(), resubmitted: BTreeMap::new() }
     }
 
     pub(super) fn take(&mut self, item: Recovered<'_>) {
         match item {
             Recovered::Message { head, size } => {
                 self.queue.insert(head, size);
-                self.seen.extend(fingerprints(head));
+                self.seen.keep(head);
                 for transition in self.resubmitted.remove(&head.id).unwrap_or_default() {
                     self.queue.apply(&transition);
                 }
@@ -57,7 +57,7 @@ impl Recovery {
     }
 
     /// Brings back what was resubmitted.
-    pub(super) fn finish(mut self, spool: &dyn Spool) -> (Queue, BTreeSet<(SpoolId, u64, u64)>) {
+    pub(super) fn finish(mut self, spool: &dyn Spool) -> (Queue, Seen) {
         for (id, transitions) in std::mem::take(&mut self.resubmitted) {
             // Otherwise it was forgotten since, or its damage has been told.
             let Ok(stored) = spool.load(id) else { continue };

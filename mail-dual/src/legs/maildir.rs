@@ -106,7 +106,7 @@ impl MaildirLeg {
 
     fn open(&self, path: &Path) -> io::Result<Held> {
         if self.create {
-            std::fs::create_dir_all(path)?;
+            make_folders(path)?;
         }
         let root = sys::openat(CWD, path, FOLDER, Mode::empty())?;
         let folder = |name: &[u8]| match open_below(root.as_fd(), name) {
@@ -196,6 +196,24 @@ fn write(held: &Held, name: &str, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Makes a folder and those that it lies in, each the property of the owner of the one above it,
+/// and each there after a power cut: a message in a folder that is gone is gone too.
+fn make_folders(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let Some(parent) = path.parent() else { return Ok(()) };
+    make_folders(parent)?;
+    match sys::mkdir(path, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let parent = sys::openat(CWD, parent, FOLDER, Mode::empty())?;
+    let made = sys::openat(CWD, path, FOLDER, Mode::empty())?;
+    give_to_owner_of(parent.as_fd(), made.as_fd())?;
+    Ok(sys::fsync(&parent)?)
+}
+
 /// Root delivers to others' Maildirs; what it makes there is theirs.
 fn give_to_owner_of(root: BorrowedFd<'_>, made: BorrowedFd<'_>) -> rustix::io::Result<()> {
     let (owner, ours) = (sys::fstat(root)?, sys::fstat(made)?);
@@ -230,7 +248,13 @@ fn holds(folder: BorrowedFd<'_>, name: &str) -> rustix::io::Result<bool> {
     let ours = |found: &[u8]| {
         found.strip_prefix(name.as_bytes()).is_some_and(|rest| matches!(rest, [] | [b':', ..]))
     };
-    Ok(!names(folder, ours)?.is_empty())
+    if names(folder, ours)?.is_empty() {
+        return Ok(false);
+    }
+    // It may have been put there by a process that was killed before it had done this, and counts
+    // as delivered from now on.
+    sys::fsync(folder)?;
+    Ok(true)
 }
 
 impl Leg for MaildirLeg {

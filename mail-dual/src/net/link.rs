@@ -241,7 +241,14 @@ impl Link {
         let mut moved = outbox.sent();
         let mut taken = Deadline::after(block);
         loop {
-            self.send(outbox)?;
+            if let Err(error) = self.send(outbox) {
+                // Whoever has answered and closed is heard first: what the answer says was done
+                // must not be done again.
+                return match self.receive(inbox) {
+                    Ok(true) => Ok(Exchanged::Received),
+                    _ => Err(error),
+                };
+            }
             if had_some && outbox.is_empty() && !self.has_unsent() {
                 // Hardly anybody answers that soon; the caller comes back.
                 return Ok(Exchanged::Sent);
@@ -385,6 +392,23 @@ mod tests {
             assert!(held.len() < 10_000, "the queue has no end");
         };
         assert!(matches!(refused, LinkError::TimedOut(_)), "{refused}");
+    }
+
+    #[test]
+    fn the_last_answer_of_who_has_closed_is_heard() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut link = Link::of_unix(near).unwrap();
+        std::io::Write::write_all(&mut &far, b"250 kept\r\n").unwrap();
+        drop(far);
+        let mut outbox = Outbox::default();
+        outbox.push(b"MAIL FROM:<>\r\n");
+        let (mut inbox, block) = (Vec::new(), Duration::from_secs(10));
+        let mut exchange = |inbox: &mut Vec<u8>| {
+            link.exchange(&mut outbox, inbox, Deadline::after(block), block, None)
+        };
+        assert!(matches!(exchange(&mut inbox), Ok(Exchanged::Received)));
+        assert_eq!(inbox, b"250 kept\r\n");
+        assert!(exchange(&mut inbox).is_err());
     }
 
     #[test]

@@ -168,9 +168,11 @@ impl LogSpool {
             // A number that was tried is not tried again: the file may be there, half made.
             writer.next_number += 1;
             let file = self.vfs.create(&name).map_err(SpoolError::disk("create", &name))?;
-            file.write_at(&start, 0).map_err(SpoolError::disk("write to", &name))?;
-            file.sync().map_err(SpoolError::disk("sync", &name))?;
-            self.vfs.sync().map_err(SpoolError::disk("sync the folder of", &name))?;
+            if let Err(error) = self.begin(&*file, &name, &start) {
+                // Nothing in it is needed. On a full disk one would be left by every attempt.
+                let _ = self.vfs.remove(&name);
+                return Err(error);
+            }
             let segment = Segment { preamble, file, end: start.len() as u64 };
             lock(&self.index).segments.insert(number, segment.clone());
             // Messages in the old one are synced by whoever wrote them.
@@ -178,6 +180,13 @@ impl LogSpool {
             writer.segment = Some(segment);
         }
         Ok(writer.segment.as_mut().expect("it was made just now where there was none"))
+    }
+
+    /// Makes a new file's beginning and name durable.
+    fn begin(&self, file: &dyn VfsFile, name: &str, start: &[u8]) -> Result<(), SpoolError> {
+        file.write_at(start, 0).map_err(SpoolError::disk("write to", name))?;
+        file.sync().map_err(SpoolError::disk("sync", name))?;
+        self.vfs.sync().map_err(SpoolError::disk("sync the folder of", name))
     }
 
     /// Writes at the end of the current file, all or nothing.
@@ -260,6 +269,32 @@ impl LogSpool {
         Ok((place, segment, bytes))
     }
 
+    fn record_with(
+        &self,
+        writer: &mut Writer,
+        transitions: &[Transition],
+    ) -> Result<(), SpoolError> {
+        let chosen = self.segment(writer, 256 * transitions.len());
+        let written = chosen.map(|segment| segment.preamble).and_then(|preamble| {
+            let mut bytes = Vec::with_capacity(256 * transitions.len());
+            for transition in transitions {
+                preamble.write_transition(transition, &mut bytes);
+            }
+            let written = self.write(writer, &bytes);
+            if written.is_err() {
+                // They go into a new file, which begins with what is not durable.
+                writer.segment = None;
+            }
+            written
+        });
+        writer.unsynced.extend_from_slice(transitions);
+        let mut index = lock(&self.index);
+        for transition in transitions {
+            index.note(transition);
+        }
+        written
+    }
+
     /// Writes messages without syncing.
     fn write_messages(&self, messages: &[Stored]) -> Result<Written, SpoolError> {
         let size: usize =
@@ -338,26 +373,7 @@ impl Spool for LogSpool {
     }
 
     fn record(&self, transitions: &[Transition]) -> Result<(), SpoolError> {
-        let mut writer = lock(&self.writer);
-        let chosen = self.segment(&mut writer, 256 * transitions.len());
-        let written = chosen.map(|segment| segment.preamble).and_then(|preamble| {
-            let mut bytes = Vec::with_capacity(256 * transitions.len());
-            for transition in transitions {
-                preamble.write_transition(transition, &mut bytes);
-            }
-            let written = self.write(&mut writer, &bytes);
-            if written.is_err() {
-                // They go into a new file, which begins with what is not durable.
-                writer.segment = None;
-            }
-            written
-        });
-        writer.unsynced.extend_from_slice(transitions);
-        let mut index = lock(&self.index);
-        for transition in transitions {
-            index.note(transition);
-        }
-        written
+        self.record_with(&mut lock(&self.writer), transitions)
     }
 
     fn sync(&self) -> Result<(), SpoolError> {

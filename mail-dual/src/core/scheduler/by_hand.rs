@@ -95,18 +95,26 @@ impl Queue {
         remarks.map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// The legs that messages wait for although there are none of these names, and how many
+    /// messages those are.
+    pub fn stranded(&self) -> Vec<(LegName, usize)> {
+        let legs = self.legs.iter().filter(|(_, queue)| !queue.exists);
+        let waiting = legs.map(|(name, _)| (name.clone(), self.waiting_for(name)));
+        waiting.filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn waiting_for(&self, leg: &LegName) -> usize {
+        let shares = self.messages.values().filter_map(|entry| entry.progress.share(leg));
+        shares.filter(|share| !share.is_final()).count()
+    }
+
     /// How the legs are.
     pub fn legs(&self) -> Vec<LegState> {
         self.legs
             .iter()
             .map(|(name, queue)| LegState {
                 name: name.clone(),
-                waiting: self
-                    .messages
-                    .values()
-                    .filter_map(|entry| entry.progress.share(name))
-                    .filter(|share| !share.is_final())
-                    .count(),
+                waiting: self.waiting_for(name),
                 away_until: queue.breaker.retry_at(),
                 trouble: queue.trouble.as_ref().map(|(at, trouble)| (*at, remark_of(trouble))),
             })

@@ -14,24 +14,21 @@ impl LogSpool {
         keep_since: Timestamp,
         restate: &dyn Fn(SpoolId) -> Result<(), SpoolError>,
     ) -> Result<u64, SpoolError> {
-        let ids: Vec<(SpoolId, u32)> = lock(&self.index)
+        let ids: Vec<SpoolId> = lock(&self.index)
             .places
             .iter()
             .filter(|(_, place)| place.segment == oldest && place.is_needed(keep_since))
-            .map(|(&id, place)| (id, place.done))
+            .map(|(&id, _)| id)
             .collect();
         let mut moved = Vec::with_capacity(ids.len());
         let mut last: Option<Written> = None;
-        for &(id, done) in &ids {
+        for &id in &ids {
             // One that the disk has lost keeps the file here, for somebody to have a look.
             let stored = self.load(id)?;
             let written = self.write_messages(std::slice::from_ref(&stored))?;
             moved.extend(written.places.iter().copied());
-            if done == 0 {
+            if !self.repeat_done(id)? {
                 restate(id)?;
-            } else {
-                let at = Timestamp::from_millis(u64::from(done) * 1000);
-                self.record(&[Transition::Done { id, at }])?;
             }
             // A new file was begun: what went to the one before must not be forgotten.
             if let Some(before) = last.replace(written)
@@ -52,6 +49,21 @@ impl LogSpool {
             }
         }
         Ok(ids.len() as u64)
+    }
+
+    /// Records once more, behind its copy, that a message is done; false when it is not.
+    ///
+    /// It is looked up now, with the writer's lock: what became of it while others were moved
+    /// stands before the copy, and would go with the file it stands in.
+    fn repeat_done(&self, id: SpoolId) -> Result<bool, SpoolError> {
+        let mut writer = lock(&self.writer);
+        let done = lock(&self.index).places.get(&id).map_or(0, |place| place.done);
+        if done == 0 {
+            return Ok(false);
+        }
+        let at = Timestamp::from_millis(u64::from(done) * 1000);
+        self.record_with(&mut writer, &[Transition::Done { id, at }])?;
+        Ok(true)
     }
 
     /// Removes the oldest file, in which nothing is needed any more.

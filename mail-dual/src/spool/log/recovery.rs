@@ -77,8 +77,8 @@ impl LogSpool {
             Err(BadPreamble::Version(version)) => {
                 return Err(SpoolError::Version { file: name.clone(), version });
             }
-            Err(BadPreamble::Damaged) if is_last => {
-                // It was being made; its beginning is synced before anything else is in it.
+            Err(BadPreamble::Damaged) if is_last && length <= PREAMBLE as u64 => {
+                // It was being made; its beginning is synced before any message is in it.
                 report.torn += length;
                 self.vfs.remove(name).map_err(SpoolError::disk("remove", name))?;
                 return self.vfs.sync().map_err(SpoolError::disk("sync the folder of", name));
@@ -103,6 +103,12 @@ impl LogSpool {
                     Some(next) => {
                         report.damaged.push(self.keep_damage(&mut window, number, at, next)?);
                         found = Some(next - at);
+                    }
+                    // The next file was begun by a process that had read this one to its end, or
+                    // had written it.
+                    None if !is_last => {
+                        report.damaged.push(self.keep_damage(&mut window, number, at, length)?);
+                        found = Some(length - at);
                     }
                     None => {
                         report.torn += length - at;
@@ -168,16 +174,18 @@ fn read_frame(
         return Ok(None);
     };
     match frame.content() {
+        // A copy from a compaction that did not come to its end. The first one stands: what became
+        // of the message is told from there on, and may not have been told again.
+        Some(Content::Message(head)) if index.places.contains_key(&head.id) => {}
         Some(Content::Message(head)) => {
             let size = u64::from(frame.body_len());
             let head_len = frame.total() - frame.body_len() as usize - PREFIX;
-            let done = index.places.get(&head.id).map_or(0, |place| place.done);
             let place = Place {
                 segment: number,
                 offset: at as u32,
                 head: head_len as u32,
                 body: frame.body_len(),
-                done,
+                done: 0,
             };
             index.places.insert(head.id, place);
             visit(Recovered::Message { head: &head, size });

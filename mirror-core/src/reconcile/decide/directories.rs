@@ -138,7 +138,8 @@ impl Decider<'_, '_> {
         id
     }
 
-    /// Finishes the directories that no item after `next` can be in.
+    /// Finishes the directories that no item after `next` can be in, each after those in it and else
+    /// in order, so that the plan is the same whatever items there were between them.
     pub(super) fn flush(&mut self, next: Option<&RelPath>) -> Result<(), Error> {
         let through: Vec<RelPath> = match next {
             Some(next) => {
@@ -147,7 +148,7 @@ impl Decider<'_, '_> {
             }
             None => self.pending.keys().cloned().collect(),
         };
-        for path in through.into_iter().rev() {
+        for path in innermost_first(through) {
             let Some(pending) = self.pending.remove(&path) else {
                 continue;
             };
@@ -197,4 +198,18 @@ impl Decider<'_, '_> {
             }
         }
     }
+}
+
+/// Brings sorted paths into an order in which each comes after those below it.
+fn innermost_first(sorted: Vec<RelPath>) -> Vec<RelPath> {
+    let mut ordered = Vec::with_capacity(sorted.len());
+    let mut open: Vec<RelPath> = Vec::new();
+    for path in sorted {
+        while let Some(above) = open.pop_if(|above| !path.is_within(above)) {
+            ordered.push(above);
+        }
+        open.push(path);
+    }
+    ordered.extend(open.into_iter().rev());
+    ordered
 }
