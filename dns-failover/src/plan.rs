@@ -398,9 +398,11 @@ fn zone_plan(
             });
         }
     };
-    let values = domain.map_or_else(BTreeMap::new, |domain| managed_values(topology, domain));
     let diff = Diff::between(now, &wanted).ok()?;
-    let changes = diff.changes().iter().filter(|change| !is_book(name, change));
+    let mut changes = diff.changes().iter().filter(|change| !is_book(name, change)).peekable();
+    // Of most zones nothing changes, and there is no need to know more.
+    let changed = domain.filter(|_| changes.peek().is_some());
+    let values = changed.map_or_else(BTreeMap::new, |domain| managed_values(topology, domain));
     let changes: Vec<_> = changes.map(|change| (class(change, &values), change.clone())).collect();
     let by_hand = changes.iter().any(|(class, _)| *class == ChangeClass::Other);
     let mut errors = domain.filter(|_| by_hand).map_or_else(Vec::new, |it| topology.check(it));

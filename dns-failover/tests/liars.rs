@@ -57,9 +57,16 @@ fn outcome(topology: &Topology, network: &dyn Network) -> Trouble {
     }
 }
 
-fn serving(topology: &Topology) -> Loopback {
+/// Six servers on loopback, well as yet. A port that was free may be somebody's a moment later.
+fn serving() -> (Topology, Loopback) {
     let now = Tcp::default().unix_time();
-    Loopback::serve(MemoryNetwork::serving(topology, now)).unwrap()
+    for _ in 0..50 {
+        let topology = topology();
+        if let Ok(loopback) = Loopback::serve(MemoryNetwork::serving(&topology, now)) {
+            return (topology, loopback);
+        }
+    }
+    panic!("no ports are free");
 }
 
 #[test]
@@ -87,8 +94,7 @@ fn bad_answers_over_tcp_are_called_by_their_names() {
         ),
     ];
     for (behaviour, expected) in cases {
-        let topology = topology();
-        let loopback = serving(&topology);
+        let (topology, loopback) = serving();
         loopback.network().server(LIAR).behaviour = behaviour;
         let trouble = outcome(&topology, &Tcp { timeout: TIMEOUT });
         assert!(expected(&trouble), "{behaviour:?} is called {trouble:?}: {trouble}");
@@ -100,13 +106,15 @@ type Lie = fn(&mut TcpStream) -> std::io::Result<()>;
 
 /// A server that is none.
 struct Liar {
+    address: SocketAddr,
     ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Liar {
-    fn at(address: SocketAddr, lie: Lie) -> Liar {
-        let listener = TcpListener::bind(address).unwrap();
+    fn new(lie: Lie) -> Liar {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
         let ending = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&ending);
@@ -122,7 +130,7 @@ impl Liar {
                 }
             }
         });
-        Liar { ending, thread: Some(thread) }
+        Liar { address, ending, thread: Some(thread) }
     }
 }
 
@@ -260,18 +268,16 @@ fn now() -> Instant {
 
 /// Five good servers and a liar.
 fn beside_five(lie: Lie) -> Trouble {
-    let mut topology = topology();
-    let loopback = serving(&topology);
-    let apart = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (mut topology, loopback) = serving();
+    let liar = Liar::new(lie);
     let mut with_liar = draft(1);
     for (server, real) in with_liar.name_servers.iter_mut().zip(topology.name_servers()) {
         server.reach = real.reach;
         server.listen = real.listen.clone();
     }
-    with_liar.name_servers[LIAR].reach = apart;
+    with_liar.name_servers[LIAR].reach = liar.address;
     topology = Topology::new(with_liar).unwrap();
-    let _liar = Liar::at(apart, lie);
     let trouble = outcome(&topology, &Tcp { timeout: TIMEOUT });
-    drop(loopback);
+    drop((loopback, liar));
     trouble
 }
