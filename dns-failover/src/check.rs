@@ -9,6 +9,7 @@ mod dnssec;
 mod identity;
 mod mail;
 mod names;
+mod naptr;
 pub(crate) mod rules;
 mod service;
 mod size;
@@ -86,6 +87,7 @@ pub fn check(zone: &Zone, known: &KnownHosts) -> Vec<Diagnostic> {
         targets::check(&mut view);
         mail::check(&mut view);
         service::check(&mut view);
+        naptr::check(&mut view);
         identity::check(&mut view);
     }
     names::check(&mut view);

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::Diagnostic;
 use crate::diff::{Change, Diff};
 use crate::epoch::{Active, Epoch, EpochRecord, SiteId};
 use crate::name::Name;
@@ -66,6 +67,10 @@ pub struct ZonePlan {
     pub changes: Vec<(ChangeClass, Change)>,
     /// How many RRsets it has now.
     pub rrsets: usize,
+    /// What would be wrong with it, in some state of failover; looked for only where something else
+    /// changes than what failover manages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Diagnostic>,
     /// Why nothing can be said of it, and so nothing be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
@@ -136,6 +141,18 @@ pub enum PlanRefused {
         /// Why.
         why: String,
     },
+    /// A zone would be wrong, and some servers refuse a whole zone for one record.
+    #[error(
+        "{zone} would be wrong: {error}; correct it, or confirm the plan if it is meant ({found} such findings)"
+    )]
+    Faulty {
+        /// The zone.
+        zone: Name,
+        /// The first thing that is wrong.
+        error: String,
+        /// How many there are.
+        found: usize,
+    },
     /// Too much of one zone.
     #[error(
         "{changed} of the {all} record sets of {zone} would change besides its addresses, more than {limit} %; look at the plan, and confirm it if it is meant"
@@ -200,7 +217,8 @@ impl Plan {
                 from => managed_changes(topology, domain, from, to),
             };
             let scope = Scope::Managed;
-            let plan = ZonePlan { from, to, scope, changes, rrsets: 0, unknown: None };
+            let plan =
+                ZonePlan { from, to, scope, changes, rrsets: 0, errors: Vec::new(), unknown: None };
             Some((name.clone(), plan))
         };
         Plan { format: 1, zones: moves.into_iter().filter_map(zone).collect() }
@@ -269,6 +287,10 @@ impl Plan {
             if goes_too_far(changed, all, limit) {
                 return Err(PlanRefused::TooMuchOfZone { zone: name.clone(), changed, all, limit });
             }
+            if let Some(error) = zone.errors.first() {
+                let (error, found) = (error.to_string(), zone.errors.len());
+                return Err(PlanRefused::Faulty { zone: name.clone(), error, found });
+            }
             touched += usize::from(changed > 0 && all > 0);
         }
         let (all, limit) = (self.zones.len(), guards.percent_of_zones);
@@ -304,6 +326,9 @@ impl fmt::Display for Plan {
                         writeln!(f, "{sign}{record}")?;
                     }
                 }
+            }
+            for error in &zone.errors {
+                writeln!(f, "! {error}")?;
             }
         }
         Ok(())
@@ -351,7 +376,8 @@ fn zone_plan(
     let epoch = found.map_or_else(|| Epoch::new(1, SiteId::Uk), |record| record.epoch);
     let record = EpochRecord { epoch, active: to };
     let wanted = match domain {
-        Some(domain) => topology.zone(domain, record),
+        // The digest is looked at no more than the serial.
+        Some(domain) => topology.undigested(domain, record),
         None if is_catalog => topology.catalog_zone(record),
         None => return None,
     };
@@ -361,14 +387,25 @@ fn zone_plan(
         Current::Missing => &empty,
         Current::Unknown { why } => {
             let (changes, unknown) = (Vec::new(), Some(why.clone()));
-            return Some(ZonePlan { from, to, scope, changes, rrsets: 0, unknown });
+            return Some(ZonePlan {
+                from,
+                to,
+                scope,
+                changes,
+                rrsets: 0,
+                errors: Vec::new(),
+                unknown,
+            });
         }
     };
     let values = domain.map_or_else(BTreeMap::new, |domain| managed_values(topology, domain));
     let diff = Diff::between(now, &wanted).ok()?;
     let changes = diff.changes().iter().filter(|change| !is_book(name, change));
-    let changes = changes.map(|change| (class(change, &values), change.clone())).collect();
-    Some(ZonePlan { from, to, scope, changes, rrsets: now.len(), unknown: None })
+    let changes: Vec<_> = changes.map(|change| (class(change, &values), change.clone())).collect();
+    let by_hand = changes.iter().any(|(class, _)| *class == ChangeClass::Other);
+    let mut errors = domain.filter(|_| by_hand).map_or_else(Vec::new, |it| topology.check(it));
+    errors.retain(Diagnostic::is_error);
+    Some(ZonePlan { from, to, scope, changes, rrsets: now.len(), errors, unknown: None })
 }
 
 type Values = BTreeMap<(Name, RecordType), BTreeSet<Vec<u8>>>;
@@ -465,6 +502,28 @@ mod tests {
             let plan = everything(&topology, &served(&topology, active));
             assert!(plan.is_empty(), "{plan}");
         }
+    }
+
+    #[test]
+    fn a_zone_that_servers_would_refuse_waits_for_somebody_to_look() {
+        let before = topology(1, |_| {});
+        let records = [
+            "shop.customer0.example. 60 IN CNAME elsewhere.test.",
+            "shop.customer0.example. 60 IN TXT \"beside it\"",
+        ];
+        let sets = records.map(|record| RRset::of(record.parse().unwrap()));
+        let after = topology(1, |draft| draft.domains[0].extra = sets.into());
+        let plan = everything(&after, &served(&before, UK));
+        assert!(plan.to_string().contains("! error[CNAME01]: "), "{plan}");
+        let refused = plan.clone().approve(&PlanGuards::default()).unwrap_err();
+        assert!(
+            refused.to_string().contains("error[CNAME01]: shop.customer0.example."),
+            "{refused}"
+        );
+        assert!(plan.approve(&PlanGuards::default().confirmed(true)).is_ok());
+        // A failover waits for nobody, whatever customers have written.
+        let plan = Plan::everything(&after, &served(&after, UK), &|_| Some(US));
+        assert!(plan.approve(&PlanGuards::default()).is_ok());
     }
 
     #[test]

@@ -20,13 +20,19 @@ const FITS: &str = "the rules of the topology saw to it that every name fits bel
 impl Topology {
     /// The zone of a domain at an epoch, complete with its digest.
     pub fn zone(&self, domain: &Domain, record: EpochRecord) -> Zone {
+        let mut zone = self.undigested(domain, record);
+        zone.seal(Ttl::saturating(self.authority().ttl));
+        zone
+    }
+
+    /// The same without its digest, which costs as much as all the rest.
+    pub(crate) fn undigested(&self, domain: &Domain, record: EpochRecord) -> Zone {
         let mut zone = self.unsealed(domain, record.epoch.serial());
         let mut put = |rrset: RRset| zone.put(rrset).is_ok();
         for rrset in self.managed_rrsets(domain, record.active) {
             put(rrset);
         }
         put(epoch_rrset(&domain.name, record));
-        zone.seal(Ttl::saturating(self.authority().ttl));
         zone
     }
 

@@ -143,10 +143,10 @@ pub enum Trouble {
     },
     /// The change does not fit a message.
     #[error(
-        "the change takes {octets} octets, and a message has 65535 at most; have this server read files instead"
+        "the change takes up to {octets} octets, and a message has 65535 at most; have this server read files or transfer instead"
     )]
     TooLarge {
-        /// How many it would be.
+        /// How many it would be with every name in full.
         octets: usize,
     },
 }

@@ -1,6 +1,8 @@
 //! Controllers that run: real probes, datagrams and name servers in memory, all on loopback; stopped at
 //! every step, cut off from one another, and given orders.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -20,7 +22,7 @@ use dns_failover::decision::{
 use dns_failover::observe::{Body, ExchangeKey, Guard, Message};
 use dns_failover::probe::{Check, Probe};
 use dns_failover::testing::{MemoryNetwork, draft};
-use dns_failover::{Active, Patience, SiteId, Topology};
+use dns_failover::{Active, EpochRecord, Link, Network, Patience, SiteId, Topology};
 
 fn config(controller: &str, services: &[(&str, [&str; 2])]) -> PolicyConfig {
     let mut config = PolicyConfig::example();
@@ -420,11 +422,9 @@ fn whole_way(mode: Mode) {
         thread::sleep(Duration::from_millis(30));
     };
     let active = |domain: &str| {
-        let publisher = ZonePublish::new(topology, network, SiteId::Us, Patience::default());
-        let views =
-            dns_failover::Publisher::new(topology, network, SiteId::Us, Patience::default())
-                .views([domain.parse().unwrap()]);
-        drop(publisher);
+        let publisher =
+            dns_failover::Publisher::new(topology, network, SiteId::Us, Patience::default());
+        let views = publisher.views([domain.parse().unwrap()]);
         let views = views.into_values().flatten().flatten();
         views.map(|view| view.unwrap().record.unwrap().active).collect::<Vec<_>>()
     };
@@ -537,4 +537,101 @@ fn what_name_servers_hold_outranks_an_old_disk() {
     );
     let state = running.stop();
     assert_eq!(state.answer(web()), Some(site("us")));
+}
+
+/// Anybody can send datagrams; that they are refused is told once, and what is signed is heard among them.
+#[test]
+fn a_flood_of_rubbish_is_told_once_and_drowns_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = Policy::new(config("us", &[("web", ["uk", "us"])])).unwrap();
+    let (controller, _) = Controller::open(policy, folder.path(), now()).unwrap();
+    let key = ExchangeKey::new(b"a secret of at least thirty-two octets").unwrap();
+    let window = Millis::from_mins(1);
+    let guard = Guard::new(key.clone(), ["zurich".parse().unwrap()], window, window);
+    let (inputs, receiver) = mpsc::channel();
+    for number in 0..20_000_u32 {
+        let mut rubbish = vec![7; 600];
+        rubbish[..4].copy_from_slice(&number.to_be_bytes());
+        inputs.send(Input::Datagram(rubbish)).unwrap();
+        if number == 10_000 {
+            let report = Report::new("zurich".parse().unwrap(), now()).saw("web", "uk", true);
+            let body = Body::Report(report.unwrap());
+            let sender = "zurich".parse().unwrap();
+            let message = Message { sender, sequence: 1, sent: now(), body };
+            inputs.send(Input::Datagram(key.seal(&message).unwrap())).unwrap();
+        }
+    }
+    inputs.send(Input::Stop).unwrap();
+    let mut log = Vec::new();
+    let tell = &mut |_: Timestamp, heard: dns_failover::daemon::Heard<'_>| {
+        log.push(heard.to_string());
+    };
+    let servers = MemoryPublish::new(6);
+    let state = controller.guarded(guard).run(&receiver, servers, &now, tell, &mut |_| {}).unwrap();
+    let refused = log.iter().filter(|line| line.contains("not signed with our key")).count();
+    assert_eq!(refused, 1, "{log:?}");
+    let zurich = state.observers().iter().find(|of| of.id.as_str() == "zurich").unwrap();
+    assert!(zurich.seen.is_some(), "{log:?}");
+}
+
+/// Name servers of which one takes no connection and does not say so either, until all others have the
+/// decision.
+struct Hanging<'a> {
+    inner: &'a MemoryNetwork,
+    server: usize,
+    released: AtomicBool,
+}
+
+impl Hanging<'_> {
+    fn others_have_it(&self) -> bool {
+        let name = "customer0.example".parse().unwrap();
+        let others = (0..6).filter(|index| *index != self.server);
+        others.into_iter().all(|index| {
+            let server = self.inner.server(index);
+            let record = EpochRecord::of(server.zone(&name).unwrap()).unwrap();
+            record.active == Active::One(SiteId::Us)
+        })
+    }
+}
+
+impl Network for Hanging<'_> {
+    fn connect(&self, to: SocketAddr) -> std::io::Result<Box<dyn Link + '_>> {
+        if to != self.inner.addresses()[self.server] {
+            return self.inner.connect(to);
+        }
+        for _ in 0..3000 {
+            if self.others_have_it() {
+                self.released.store(true, Ordering::SeqCst);
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Err(std::io::ErrorKind::TimedOut.into())
+    }
+
+    fn unix_time(&self) -> u64 {
+        self.inner.unix_time()
+    }
+
+    fn pause(&self, time: Duration) {
+        self.inner.pause(time);
+    }
+}
+
+/// A fire takes the name server of its site along. Whichever that is, the others are told at once.
+#[test]
+fn a_dead_name_server_does_not_keep_the_others_from_being_told() {
+    let topology = Topology::new(draft(1)).unwrap();
+    for server in 0..6 {
+        let inner = MemoryNetwork::serving(&topology, 1_790_000_000);
+        let network = Hanging { inner: &inner, server, released: AtomicBool::new(false) };
+        let patience = Patience { rounds: 2, ..Patience::default() };
+        let mut publish = ZonePublish::new(&topology, &network, SiteId::Us, patience);
+        let epoch = Epoch { number: 1_790_000_001, controller: "us".parse().unwrap() };
+        let answers = vec![(service_of(SiteId::Uk), site("us"))];
+        let told = publish.publish(&Publication { epoch, answers });
+        assert!(network.released.load(Ordering::SeqCst), "all waited for {server}: {told:?}");
+        assert_eq!((told.have, told.of), (5, 6), "{told:?}");
+        assert!(told.trouble.is_some_and(|trouble| trouble.contains("unreachable")), "{server}");
+    }
 }

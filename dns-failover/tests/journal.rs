@@ -1,5 +1,7 @@
 //! A journal replays to the same bytes, and whatever a crash leaves of it is taken up again.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::Path;
 
@@ -173,6 +175,33 @@ fn a_line_that_was_cut_off_is_left_out_and_told() {
     // What was decided then is in the history now.
     let history = JournalDir::history(folder.path()).unwrap();
     assert!(!history.entries.is_empty());
+}
+
+/// A bad sector in the middle takes what comes after it out of what can be believed, not off the disk.
+#[test]
+fn what_comes_after_damage_is_put_aside() {
+    let policy = policy();
+    let (text, states) = write(&policy);
+    for name in ["journal", "history"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut damaged = text.clone().into_bytes();
+        let place = text.len() / 2;
+        damaged[place] ^= 1;
+        fs::write(folder.path().join(name), &damaged).unwrap();
+        let (dir, state, notes) = JournalDir::open(folder.path(), &policy).unwrap();
+        drop(dir);
+        assert!(notes.len() == 1 && notes[0].contains(".damaged"), "{notes:?}");
+        let whole = fs::read(folder.path().join(name)).unwrap();
+        assert!(whole.len() <= place && damaged.starts_with(&whole));
+        let aside = fs::read(folder.path().join(format!("{name}.damaged"))).unwrap();
+        assert_eq!([whole, aside].concat(), damaged);
+        if name == "journal" {
+            assert!(states.contains(&state.unwrap()), "an earlier one of its states");
+        }
+        // The next start finds nothing wrong.
+        let (_, _, notes) = JournalDir::open(folder.path(), &policy).unwrap();
+        assert!(notes.is_empty(), "{notes:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Observations that are forged, replayed, stale, from the future or from a stranger change nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use dns_failover::decision::{
     Event, Millis, ObserverId, Policy, PolicyConfig, Report, State, Timestamp,
 };
@@ -131,6 +133,22 @@ fn a_view_goes_over_whole() {
     let body = Body::View(view);
     let message = Message { sender: "london".parse().unwrap(), sequence: 1, sent: at(0), body };
     assert_eq!(guard().open(&key().seal(&message).unwrap(), at(0)), Ok(message));
+}
+
+/// Most observers have no control probes, and an empty round is a round.
+#[test]
+fn a_report_goes_over_whole_with_and_without_controls() {
+    let bare = Report::new("zurich".parse().unwrap(), at(0));
+    let full = bare.clone().saw("web", "uk", true).unwrap().saw("mail", "us", false).unwrap();
+    for report in [bare, full] {
+        for controls in [None, Some(true), Some(false)] {
+            let report = Report { controls, ..report.clone() };
+            let sender = report.observer;
+            let message = Message { sender, sequence: 1, sent: at(0), body: Body::Report(report) };
+            let datagram = key().seal(&message).unwrap();
+            assert_eq!(guard().open(&datagram, at(0)), Ok(message));
+        }
+    }
 }
 
 #[test]

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use dns_failover::testing::{Behaviour, MemoryNetwork, draft};
 use dns_failover::{
-    Active, ApprovedPlan, Name, Network, Outcome, Patience, Plan, PlanGuards, Publisher, Rcode,
-    RecordType, Report, Serial, SiteId, Topology, Trouble,
+    Active, ApprovedPlan, Name, Network, Outcome, Patience, Plan, PlanGuards, Publisher, RRset,
+    Rcode, RecordType, Report, Serial, SiteId, Topology, Trouble,
 };
 
 const NOW: u64 = 1_800_000_000;
@@ -214,6 +214,63 @@ fn nobody_reachable_is_no_empty_zone() {
     let zone = report.zones.values().next().unwrap();
     assert_eq!(zone.epoch, None);
     assert!(zone.servers.values().all(|outcome| matches!(outcome, Outcome::Unreachable { .. })));
+}
+
+/// Everything that a topology says, to servers that have something else.
+fn publish_everything(topology: &Topology, network: &dyn Network) -> Report {
+    let publisher = Publisher::new(topology, network, SiteId::Uk, Patience::default());
+    let current = publisher.current(topology.domains().keys().cloned());
+    let plan = Plan::everything(topology, &current, &|_| None);
+    publisher.publish(&plan.approve(&PlanGuards::default().confirmed(true)).unwrap())
+}
+
+fn with_extra(records: impl IntoIterator<Item = String>) -> Topology {
+    let mut draft = draft(1);
+    draft.domains[0].extra =
+        records.into_iter().map(|record| RRset::of(record.parse().unwrap())).collect();
+    Topology::new(draft).unwrap()
+}
+
+#[test]
+fn a_change_that_fits_no_message_is_refused_as_a_whole() {
+    let before = topology(1);
+    let network = MemoryNetwork::serving(&before, NOW);
+    let name = before.domains().keys().next().unwrap();
+    let zones =
+        || (0..6).map(|index| network.server(index).zone(name).cloned()).collect::<Vec<_>>();
+    let untouched = zones();
+    let long = "x".repeat(250);
+    let after = with_extra(
+        (0..300).map(|number| format!("t{number}.customer0.example. 60 IN TXT \"{long}\"")),
+    );
+    let report = publish_everything(&after, &network);
+    let servers = &report.zones[name].servers;
+    for server in [0, 1, 3, 4].map(|index| &before.name_servers()[index].name) {
+        let Outcome::Refused { trouble: Trouble::TooLarge { octets } } = &servers[server] else {
+            panic!("{report}");
+        };
+        assert!(*octets > 65_535, "{octets}");
+    }
+    assert_eq!(zones(), untouched);
+}
+
+/// A server that has lost what it was told is brought level from a transfer, whatever is in the zone.
+#[test]
+fn records_without_data_are_transferred_like_any_other() {
+    let records = ["a.customer0.example. 60 IN APL", "b.customer0.example. 60 IN TYPE65280 \\# 0"];
+    let topology = with_extra(records.map(str::to_owned));
+    let network = MemoryNetwork::serving(&topology, NOW);
+    let name = topology.domains().keys().next().unwrap();
+    let publisher = Publisher::new(&topology, &network, SiteId::Uk, Patience::default());
+    let zone = network.server(0).zone(name).unwrap().clone();
+    assert_eq!(publisher.transfer(name, 0), Ok(zone.clone()));
+    let mut stray = zone;
+    stray.insert("stray.customer0.example. 60 IN A 203.0.113.99".parse().unwrap()).unwrap();
+    stray.set_serial(stray.serial().unwrap().next());
+    network.server(1).put(stray);
+    let report = publish(&topology, &network, SiteId::Us, US);
+    assert!(report.is_done(), "{report}");
+    one_state(&topology, &network);
 }
 
 /// Both controllers publish opposite states at once, one of them dies after its every message, with the

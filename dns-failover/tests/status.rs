@@ -1,6 +1,8 @@
 //! Status pages: what they say in good and bad hours, that nothing in them is dangerous, and that programs
 //! can read them.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "../../examples/tests/support/peer.rs"]
 #[allow(dead_code, reason = "the programs test more with it")]
 mod peer;

@@ -13,7 +13,7 @@ use dns_failover::Topology;
 use dns_failover::decision::{ObserverId, Policy};
 
 use crate::keys::Failure;
-use crate::network::Network;
+use crate::network::{Network, StatusPages};
 use config::{Failover, Observer};
 
 /// A configuration with a `[failover]` section.
@@ -35,6 +35,8 @@ pub struct Setup {
     pub failover: Failover,
     /// Where the controller keeps its journal.
     pub state: PathBuf,
+    /// What visitors are told.
+    pub status: Option<StatusPages>,
     folder: PathBuf,
 }
 
@@ -49,7 +51,8 @@ impl Chosen {
         let failover = network.failover.ok_or_else(|| Failure::of(&self.config, none))?;
         let folder = self.config.parent().unwrap_or(Path::new("")).to_owned();
         let state = self.state.clone().unwrap_or_else(|| folder.join(&failover.state));
-        Ok(Setup { topology: network.topology, failover, state, folder })
+        let (topology, status) = (network.topology, network.status);
+        Ok(Setup { topology, failover, state, status, folder })
     }
 }
 

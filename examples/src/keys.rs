@@ -5,6 +5,7 @@ pub mod authorize;
 pub mod certify;
 pub mod generate;
 pub mod known_hosts;
+pub mod let_in;
 pub mod revoke;
 pub mod secret;
 pub mod sshfp;

@@ -1,5 +1,5 @@
 //! What the example programs share: where trees are and how they are reached, exit codes, the
-//! progress bar, how results are told, the commands of `keys`, `zones` and
+//! progress bar, how results are told, the commands of `keys`, `zones`, `site` and
 //! `failover`, and `network.toml`.
 
 pub mod agent;
@@ -15,4 +15,5 @@ pub mod network;
 pub mod outcome;
 pub mod place;
 pub mod progress;
+pub mod sites;
 pub mod zones;

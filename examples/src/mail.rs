@@ -12,7 +12,10 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dns_failover::SiteId;
 use mail_dual::{AckPolicy, LegSetting, Settings};
+
+use crate::network::Network;
 
 pub use self::tables::{LegTable, ListenTable, MailTables, RetryTable};
 
@@ -56,11 +59,30 @@ impl Config {
     ///
     /// One sentence on what to change, with the line where it is known.
     pub fn read(path: &Path) -> Result<Config, Failure> {
+        Config::read_at(path, None)
+    }
+
+    /// Reads a file: tables of its own, or those of `here` in a `network.toml`.
+    ///
+    /// # Errors
+    ///
+    /// One sentence on what to change, with the line where it is known; all of them of a
+    /// `network.toml`.
+    pub fn read_at(path: &Path, here: Option<SiteId>) -> Result<Config, Failure> {
         let text = fs::read_to_string(path).map_err(|error| {
             let path = path.display();
             Failure::usage(format!("cannot read the configuration {path}: {error}"))
         })?;
-        Config::parse(&text, &path.display().to_string())
+        if !is_network(&text) {
+            return Config::parse(&text, &path.display().to_string());
+        }
+        let mut network = Network::parse(&text, path).map_err(Failure::usage)?;
+        let which = "it is about both servers: say --here uk or --here us";
+        let here = here.ok_or_else(|| Failure::usage(format!("{}: {which}", path.display())))?;
+        let none = format!("there is no [mail.{here}]; examples/network.toml shows what is in it");
+        let tables = network.mail.remove(&here);
+        let tables = tables.ok_or_else(|| Failure::usage(format!("{}: {none}", path.display())))?;
+        Ok(Config { tables })
     }
 
     /// Reads a text that is called `name`.
@@ -118,4 +140,10 @@ impl Config {
     pub fn legs(&self) -> Result<Vec<LegSetting>, Failure> {
         self.tables.leg.iter().map(|leg| network::leg(leg, &self.tables.hostname)).collect()
     }
+}
+
+/// Whether a text is a `network.toml`, right or wrong.
+fn is_network(text: &str) -> bool {
+    let begins = |line: &str| line.starts_with("[servers") || line.starts_with("[[domains");
+    text.lines().any(begins)
 }

@@ -3,8 +3,13 @@
 //!
 //! Everything that is wrong is told at once, each with the line of the file.
 
+mod keys;
 mod lines;
+mod mail;
+mod observers;
 mod schema;
+mod sites;
+mod status;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +25,11 @@ use dns_failover::{
 };
 
 use crate::failover::config::Failover;
+use crate::mail::MailTables;
+pub use keys::LoginKey;
 use lines::{At, Lines};
+pub use sites::{EPOCHS, Host, Sites, WebSite};
+pub use status::StatusPages;
 
 /// A configuration beyond this is none.
 const MAX_FILE: u64 = 256 << 20;
@@ -32,6 +41,14 @@ pub struct Network {
     pub topology: Topology,
     /// Who looks, and how it is decided where domains point; none where that is done by hand.
     pub failover: Option<Failover>,
+    /// The web sites; none where nothing is mirrored.
+    pub sites: Option<Sites>,
+    /// The relays.
+    pub mail: BTreeMap<SiteId, MailTables>,
+    /// Who may log in where.
+    pub keys: Vec<LoginKey>,
+    /// What visitors are told.
+    pub status: Option<StatusPages>,
     /// On which line each domain begins.
     pub domain_lines: BTreeMap<Name, usize>,
 }
@@ -86,16 +103,35 @@ impl Network {
         })?;
         let folder = file.parent().unwrap_or(Path::new("."));
         let failover = schema.failover.take();
+        let (mirror, tables) = (schema.mirror.take(), std::mem::take(&mut schema.sites));
+        let hosts = [
+            (SiteId::Uk, schema.servers.uk.as_mut().map(schema::Server::host).unwrap_or_default()),
+            (SiteId::Us, schema.servers.us.as_mut().map(schema::Server::host).unwrap_or_default()),
+        ];
+        let (mail, status) = (std::mem::take(&mut schema.mail), schema.status_page.take());
+        let keys = std::mem::take(&mut schema.keys);
         let mut reader = Reader { folder, lines: &lines, problems: Vec::new() };
         let draft = reader.draft(schema);
+        if let Some(failover) = &failover {
+            reader.failover(failover, &draft);
+        }
+        let sites = reader.sites(mirror, tables, hosts, &draft);
+        let mail = reader.mail(mail, &draft);
+        let keys = reader.login_keys(keys);
+        let status = status.map(|table| reader.status(table, &draft));
         let places = draft.domains.iter().enumerate();
         let line = |index| lines.at(&[At::Key("domains"), At::Index(index)], Some("name"));
         let domain_lines =
             places.map(|(index, domain)| (domain.name.clone(), line(index))).collect();
         let mut problems = reader.problems;
         match Topology::new(draft) {
-            Ok(topology) if problems.is_empty() => Ok(Network { topology, failover, domain_lines }),
-            Ok(_) => Err(bad(problems)),
+            Ok(topology) if problems.is_empty() => {
+                Ok(Network { topology, failover, sites, mail, keys, status, domain_lines })
+            }
+            Ok(_) => {
+                problems.sort();
+                Err(bad(problems))
+            }
             Err(faults) => {
                 for fault in faults {
                     let line = line_of(&lines, fault.place);
@@ -185,7 +221,7 @@ impl Reader<'_> {
     }
 
     fn draft(&mut self, schema: schema::Network) -> Draft {
-        let schema::Network { servers, dns, name_servers, domains, failover: _ } = schema;
+        let schema::Network { servers, dns, name_servers, domains, .. } = schema;
         let mut sites = Vec::new();
         for (id, server) in [(SiteId::Uk, servers.uk), (SiteId::Us, servers.us)] {
             sites.extend(server.map(|server| self.site(id, server)));
@@ -319,11 +355,7 @@ impl Reader<'_> {
     ) -> Option<Domain> {
         let at = [At::Key("domains"), At::Index(index)];
         let name = self.try_name(&at, "name", &domain.name)?;
-        let primary = match domain.primary {
-            schema::Site::Uk => SiteId::Uk,
-            schema::Site::Us => SiteId::Us,
-        };
-        let mut built = match Domain::new(name.clone(), primary) {
+        let mut built = match Domain::new(name.clone(), domain.primary.id()) {
             Ok(built) => built,
             Err(error) => {
                 self.problem(&at, "name", error);

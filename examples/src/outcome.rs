@@ -137,3 +137,20 @@ impl<'a> Summary<'a> {
 pub fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
 }
+
+/// What was done, or would be, for people.
+pub fn sentence(counts: &Counts, copied: u64) -> String {
+    if counts.is_zero() {
+        return "nothing to do".to_owned();
+    }
+    let parts = [
+        (counts.created, "created"),
+        (counts.updated, "updated"),
+        (counts.moved, "moved"),
+        (counts.metadata_only, "changed in metadata only"),
+        (counts.deleted, "deleted"),
+    ];
+    let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<String> = parts.map(|(count, done)| format!("{count} {done}")).collect();
+    format!("{}, {} copied", parts.join(", "), bytes(copied))
+}

@@ -199,6 +199,27 @@ impl Tree {
 }
 
 impl Reach {
+    /// As when nothing is said on the command line.
+    pub fn usual() -> Reach {
+        Reach {
+            #[cfg(feature = "ssh")]
+            identity: Vec::new(),
+            #[cfg(feature = "ssh")]
+            passphrase_file: None,
+            #[cfg(feature = "ssh")]
+            password_file: None,
+            #[cfg(feature = "ssh")]
+            known_hosts: Vec::new(),
+            #[cfg(feature = "ssh")]
+            pin: Vec::new(),
+            agent_command: AGENT_COMMAND.to_owned(),
+            ssh_command: None,
+            connections: 1,
+            max_folder_entries: Limits::default().directory_entries,
+            bwlimit: None,
+        }
+    }
+
     /// Opens a tree that must exist.
     ///
     /// # Errors

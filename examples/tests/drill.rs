@@ -1,5 +1,7 @@
 //! `drill` from outside: it holds, it notices what does not, and it leaves nothing behind.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::fs;
@@ -16,6 +18,11 @@ use tempfile::TempDir;
 
 /// Whatever hangs is stopped after this.
 const LONGEST: Duration = Duration::from_secs(120);
+
+#[expect(clippy::disallowed_methods, reason = "a test of what hangs looks at the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
 
 fn drill(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_drill"));
@@ -160,7 +167,7 @@ fn kill(phase: &str, part: &str) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let begins = |line: &str| line.contains(phase) && line.contains('…');
     assert!(lines.any(|line| begins(&line.unwrap())), "no phase {phase}");
-    let begun = Instant::now();
+    let begun = now();
     loop {
         let found = match part {
             "" => Some(child.id()),
@@ -189,7 +196,7 @@ fn kill(phase: &str, part: &str) {
 }
 
 fn wait(child: &mut Child) {
-    let begun = Instant::now();
+    let begun = now();
     while child.try_wait().unwrap().is_none() {
         if begun.elapsed() > LONGEST {
             let _ = child.kill();
@@ -218,7 +225,7 @@ fn processes(folder: &Path) -> Vec<(u32, String)> {
 /// Neither a process nor a file; whoever cleans up may take a moment.
 #[track_caller]
 fn assert_nothing_is_left(folder: &Path) {
-    let begun = Instant::now();
+    let begun = now();
     loop {
         let files: Vec<_> = fs::read_dir(folder).unwrap().flatten().map(|of| of.path()).collect();
         let running = processes(folder);

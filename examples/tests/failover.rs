@@ -1,6 +1,8 @@
 //! `failover` and `status-page`, as programs: a controller, two observers, two web sites, and name servers
 //! on loopback; a site dies, people look, give orders, and read the page.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};

@@ -17,6 +17,8 @@ use dns_failover::{Active, Name, RecordType, SiteId};
 use examples::network::Network;
 
 const EXAMPLE: &str = include_str!("../network.toml");
+/// The beginning of a domain, not of a site.
+const PARKED: &str = "name = \"parked.example\"\nprimary";
 
 /// A folder with the example and its keys; `edit` changes the text.
 fn folder(edit: impl FnOnce(String) -> String) -> (tempfile::TempDir, PathBuf) {
@@ -180,13 +182,13 @@ fn what_is_wrong_is_told_with_its_line() {
             "is no SSHFP record",
         ),
         (
-            EXAMPLE.replace("name = \"parked.example\"", "name = \"customer.example\""),
-            "name = \"parked.example\"",
+            EXAMPLE.replace(PARKED, "name = \"customer.example\"\nprimary"),
+            PARKED,
             "the name customer.example. is used before",
         ),
         (
-            EXAMPLE.replace("name = \"parked.example\"", "name = \"par ked.example\""),
-            "name = \"parked.example\"",
+            EXAMPLE.replace(PARKED, "name = \"par ked.example\"\nprimary"),
+            PARKED,
             "letters, digits, hyphens",
         ),
         (
@@ -223,23 +225,245 @@ fn what_is_wrong_is_told_with_its_line() {
     ];
     for (text, place, what) in cases {
         assert_ne!(text, EXAMPLE, "{what}: nothing was changed");
-        let line = match place {
-            // The line of the header that stands before the comment.
-            "# Who is responsible, as" => line_of(place),
-            place => line_of(place),
-        };
-        let (_folder, file) = folder(|_| text);
-        let told = told(&file);
-        let found = told.lines().any(|told| {
-            let start = format!("{}:", file.display());
-            let rest = told.strip_prefix(&start).unwrap_or_default();
-            let at = rest.split(':').next().and_then(|line| line.parse::<usize>().ok());
-            // Where a line was put in or taken out above, or the field is missing, the line is near.
-            let near = at.is_some_and(|at| at.abs_diff(line) <= 8);
-            near && told.contains(what)
-        });
-        assert!(found, "wanted line {line} and {what:?}, told:\n{told}");
+        // Where a line was put in or taken out above, or the field is missing, the line is near.
+        assert_told(text, line_of(place), 8, what);
     }
+    let contradictions = contradictions();
+    assert!(contradictions.len() >= 40);
+    for (from, to, place, what) in contradictions {
+        assert_eq!(EXAMPLE.matches(from).count(), 1, "{from:?} is not there once");
+        let text = EXAMPLE.replace(from, to);
+        assert_eq!(text.matches(place).count(), 1, "{place:?} is not there once");
+        let line = text[..text.find(place).unwrap()].matches('\n').count() + 1;
+        assert_told(text, line, 0, what);
+    }
+}
+
+#[track_caller]
+fn assert_told(text: String, line: usize, off_by: usize, what: &str) {
+    let (_folder, file) = folder(|_| text);
+    let told = told(&file);
+    let found = told.lines().any(|told| {
+        let start = format!("{}:", file.display());
+        let rest = told.strip_prefix(&start).unwrap_or_default();
+        let at = rest.split(':').next().and_then(|line| line.parse::<usize>().ok());
+        at.is_some_and(|at| at.abs_diff(line) <= off_by) && told.contains(what)
+    });
+    assert!(found, "wanted line {line} and {what:?}, told:\n{told}");
+}
+
+/// What is in the example once, what stands there instead, a text on the line that is told, and what is
+/// said.
+fn contradictions() -> Vec<(&'static str, &'static str, &'static str, &'static str)> {
+    vec![
+        // Sites.
+        (
+            "name = \"intranet\"",
+            "name = \"parked.example\"",
+            "name = \"parked.example\"\nprimary = \"us\"\nfolder",
+            "the name parked.example is used before",
+        ),
+        ("\"intranet\"", "\"in/tranet\"", "\"in/tranet\"", "is no name for a site"),
+        (
+            "\"internal/wiki\"",
+            "\"customer.example/wiki\"",
+            "\"customer.example/wiki\"",
+            "both would be mirrored twice",
+        ),
+        ("\"internal/wiki\"", "\"../wiki\"", "\"../wiki\"", "is no folder within www"),
+        ("\"internal/wiki\"", "\".sites/x\"", "\".sites/x\"", "is no folder within www"),
+        (
+            "primary = \"us\"\nfolder",
+            "folder",
+            "name = \"intranet\"",
+            "intranet is none of the [[domains]], so say primary",
+        ),
+        (
+            "primary = \"uk\"\n# Its folder",
+            "primary = \"us\"\n# Its folder",
+            "primary = \"us\"\n# Its folder",
+            "the domain customer.example has its primary in uk",
+        ),
+        ("[\"cache/\",", "[\"[a\",", "exceptions =", "rule 1"),
+        ("max-delete = \"50%\"", "max-delete = \"150%\"", "max-delete =", "a limit on deletions"),
+        ("www = \"/var/www\"\n", "", "[servers.us]\n", "us has no www"),
+        ("www = \"/var/www\"", "www = \"var/www\"", "www = \"var", "must be an absolute path"),
+        (
+            "@198.51.100.10\"",
+            "@198.51.100.10/www\"",
+            "@198.51.100.10/www\"",
+            "the folder goes into www",
+        ),
+        ("\"ssh://mirror@198.51.100.10\"", "\"mirror\"", "ssh = \"mirror\"", "is written ssh://"),
+        (
+            "ssh://mirror@198.51.100.10",
+            "ssh://mirror:pw@198.51.100.10",
+            "ssh://mirror:pw",
+            "a password does not belong",
+        ),
+        (
+            "ssh://mirror@198.51.100.10",
+            "ssh://mirror@192.0.2.10",
+            "ssh = \"ssh://mirror@192.0.2.10\"\nhost-keys = [\"SHA256:ea2",
+            "both servers have the same address",
+        ),
+        (
+            "ssh = \"ssh://mirror@198.51.100.10\"\n",
+            "",
+            "agent = \"mirror-agent --root /var/www\"",
+            "it means nothing without ssh",
+        ),
+        ("\"SHA256:ea2", "\"MD5:ea2", "\"MD5:ea2", "is no host key"),
+        ("\"SHA256:ea2", "\"SHA256:2", "\"SHA256:2", "a pin is a fingerprint"),
+        ("\"/var/lib/site\"", "\"/srv/www/state\"", "state = \"/srv", "where it would be mirrored"),
+        ("\"/var/lib/site\"", "\"lib/site\"", "state = \"lib", "must be an absolute path"),
+        ("every = \"1d\"", "every = \"10s\"", "every = \"10s\"", "every minute at most"),
+        ("every = \"1d\"", "every = \"often\"", "every = \"often\"", "a span is a number"),
+        (
+            "# after-run = [\"/usr/local/bin/after-run\"]",
+            "after-run = [\"after-run\"]",
+            "after-run = [",
+            "give the program's whole path",
+        ),
+        ("# ssh-command = \"ssh\"", "ssh-command = \" \"", "ssh-command = \" \"", "leave it out"),
+        (
+            "fidelity = \"archive\"",
+            "fidelity = \"hosted\"",
+            "fidelity = \"hosted\"\n# How",
+            "both-ways",
+        ),
+        ("disk = \"fast\"", "disc = \"fast\"", "disc = \"fast\"", "unknown field `disc`"),
+        // Keys.
+        ("mirror-uk.pub", "mirror-uk", "keys/mirror-uk", "give the file that ends in .pub"),
+        (
+            "\"/home/mirror/.ssh/authorized_keys\"\n# What is run",
+            "\"authorized_keys\"\n# What is run",
+            "authorized-keys = \"authorized_keys\"",
+            "must be an absolute path, such as /home",
+        ),
+        (
+            "from = [\"192.0.2.10\", \"2001:db8:1::10\"]",
+            "from = [\"uk.host.uk\"]",
+            "from = [\"uk",
+            "sshd would have to look a name up",
+        ),
+        ("# restrict = true", "restrict = false", "restrict = false", "needs no terminal"),
+        ("at = \"us\"", "at = \"de\"", "at = \"de\"", "unknown variant `de`"),
+        (
+            "public = \"keys/mirror-us.pub\"\nat = \"uk\"",
+            "public = \"keys/mirror-uk.pub\"\nat = \"us\"",
+            "public = \"keys/mirror-uk.pub\"\nat = \"us\"",
+            "sshd takes the laxer of both lines",
+        ),
+        (
+            "command = \"mirror-agent --root /var/www\"",
+            "command = \"\"",
+            "command = \"\"",
+            "say what the key is for",
+        ),
+        // Mail.
+        (
+            "[mail.uk]\nhostname = \"mail.host.uk\"",
+            "[mail.uk]\nhostname = \"mail.host.net\"",
+            "hostname = \"mail.host.net\"",
+            "MX records call the mail server in uk mail.host.uk",
+        ),
+        (
+            "\"198.51.100.25:2424\"\ntls = \"implicit\"\nverify",
+            "\"198.51.100.26:2424\"\ntls = \"implicit\"\nverify",
+            "198.51.100.26:2424",
+            "is no address of the mail server in us",
+        ),
+        (
+            "recipients = [\"*@customer.example\", \"*@host.uk\", \"postmaster\"]\nlegs = [\"uk\"",
+            "recipients = [\"*@host.uk\", \"postmaster\"]\nlegs = [\"uk\"",
+            "name = \"customer.example\"\n# The site",
+            "no [[mail.uk.route]] is for it",
+        ),
+        (
+            "legs = [\"uk\", \"us\"]",
+            "legs = [\"uk\"]",
+            "name = \"customer.example\"\n# The site",
+            "goes to one account only from uk",
+        ),
+        (
+            "[mail.uk]\nhostname = \"mail.host.uk\"\nspool = \"/var",
+            "[mail.uk]\nhostname = \"mail.host.uk\"\nspool = \"var",
+            "[mail.uk]\n",
+            "spool must be given from the root on",
+        ),
+        // Status pages.
+        (
+            "https://status-us.host.uk",
+            "https://status-uk.host.uk",
+            "us = \"https:",
+            "the same address",
+        ),
+        (
+            "https://status-us.host.uk",
+            "https://www.customer.example/",
+            "us = \"https:",
+            "fails over, and the page would go with it",
+        ),
+        (
+            "https://status-us.host.uk",
+            "status-us.host.uk",
+            "us = \"status",
+            "it begins with https://",
+        ),
+        ("name = \"Host\"", "name = \"\"", "name = \"\"", "say whose page it is"),
+        // Who looks.
+        (
+            "address = \"192.0.2.10:5300\"\n",
+            "",
+            "site = \"uk\"\n\n[[failover.observers]]\nname = \"newyork\"",
+            "a controller runs in its site",
+        ),
+        (
+            "site = \"us\"\naddress = \"198.51.100.10:5300\"",
+            "site = \"uk\"\naddress = \"198.51.100.10:5300\"",
+            "site = \"uk\"\naddress = \"198.51.100.10:5300\"",
+            "another observer stands in uk already",
+        ),
+        (
+            "\"198.51.100.10:5300\"",
+            "\"192.0.2.10:5300\"",
+            "address = \"192.0.2.10:5300\"\n\n[[failover.observers]]\nname = \"zurich\"",
+            "another observer has this address",
+        ),
+        ("\"zurich\"", "\"london\"", "name = \"london\"\ndomain = \"elsewhere\"", "is used before"),
+        (
+            "\"192.0.2.10:80\"",
+            "\"198.51.100.10:81\"",
+            "\"198.51.100.10:81\"",
+            "uk would be judged by the wrong server",
+        ),
+        (
+            "[[failover.probes]]\nsite = \"us\"",
+            "[[failover.probes]]\nsite = \"uk\"",
+            "[[failover.probes]]\nsite = \"uk\"\ncheck = \"http\"\naddress = \"192",
+            "site us has no probe",
+        ),
+        (
+            "\"9.9.9.9:53\"",
+            "\"192.0.2.10:53\"",
+            "\"192.0.2.10:53\"",
+            "would seem blind when uk is down",
+        ),
+        (
+            "ends = \"2030-02-01T04:00:00Z\"",
+            "ends = \"2030-02-01T01:00:00Z\"",
+            "ends = \"2030",
+            "it ends before it starts",
+        ),
+        (
+            "title = \"New disks in the UK\"",
+            "title = \"1\"\n[[failover.maintenance]]\nname = \"more\"\nsite = \"us\"\nstarts = \
+             \"2030-02-01T03:00:00Z\"\nends = \"2030-02-01T05:00:00Z\"",
+            "starts = \"2030-02-01T03",
+            "nobody would serve",
+        ),
+    ]
 }
 
 #[test]
@@ -256,7 +480,7 @@ fn one_place_for_all_and_cyclic_glue_are_told() {
 
     let circle = |text: String| {
         let text = text.replace("glue = true\n", "");
-        let text = text.replace("key = \"keys/", "glue = false\nkey = \"keys/");
+        let text = text.replace("key = \"keys/ns", "glue = false\nkey = \"keys/ns");
         text + "\n[[domains]]\nname = \"host.us\"\nprimary = \"us\"\n"
     };
     let (_folder, file) = folder(circle);
@@ -264,7 +488,7 @@ fn one_place_for_all_and_cyclic_glue_are_told() {
 
     let without = |text: String| {
         let text = text.replace("glue = true\n", "");
-        text.replace("key = \"keys/", "glue = false\nkey = \"keys/")
+        text.replace("key = \"keys/ns", "glue = false\nkey = \"keys/ns")
     };
     // host.us is somebody else's zone, so its servers are found.
     let (_folder, file) = folder(without);
@@ -357,6 +581,18 @@ fn zones_plans_publishes_and_verifies() {
     let published = zones(&file, &["publish", "--quiet"]);
     assert_eq!((published.status.code(), said(&published).as_str()), (Some(0), ""));
 
+    // So is what would be wrong, whole zones of which some servers refuse.
+    let text = fs::read_to_string(&file).unwrap();
+    let clash = text.replace(
+        "shop        CNAME shops.example.net.",
+        "shop        MX 10 status\nshop        CNAME status",
+    );
+    fs::write(&file, clash).unwrap();
+    let published = zones(&file, &["publish"]);
+    assert_eq!(published.status.code(), Some(4), "{}", said(&published));
+    assert!(said(&published).contains("error[CNAME01]: "), "{}", said(&published));
+    fs::write(&file, text).unwrap();
+
     // Most of a zone at once is refused until somebody has looked.
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("ttl = 3600\nns-ttl", "ttl = 7200\nns-ttl")).unwrap();
@@ -382,7 +618,7 @@ fn zones_checks_every_domain_in_every_state() {
     let checked = zones(&file, &["check"]);
     let said = String::from_utf8_lossy(&checked.stdout);
     assert_eq!(checked.status.code(), Some(3), "{said}");
-    let line = line_of("name = \"customer.example\"");
+    let line = line_of("name = \"customer.example\"\n# The site");
     assert!(said.contains(&format!("network.toml:{line}:1: error[")), "{said}");
 }
 
@@ -402,4 +638,13 @@ fn zones_renders_folders_that_keep_secrets_and_published_zones() {
     let rendered = zones(&file, &["render", "--out", out_text, "--server", "ns1.host.uk"]);
     assert_eq!(rendered.status.code(), Some(0));
     assert_eq!(fs::read_to_string(&zone).unwrap(), "what the server made of it\n");
+    // What is wrong is written, for whoever means it, and told.
+    let text = fs::read_to_string(&file).unwrap();
+    let clash = text
+        .replace("shop        CNAME shops.example.net.", "shop MX 10 status\nshop CNAME status");
+    fs::write(&file, clash).unwrap();
+    let rendered = zones(&file, &["render", "--out", out_text]);
+    let said = String::from_utf8_lossy(&rendered.stderr);
+    assert_eq!(rendered.status.code(), Some(3), "{said}");
+    assert!(said.contains(": error[CNAME01]: ") && said.contains("    help: "), "{said}");
 }

@@ -81,6 +81,8 @@ rules! {
     SRV_ALIAS error "SRV01" "RFC 2782", "name the host of the service by its own name";
     SRV_WITHOUT_ADDRESS error "SRV02" "RFC 2782", "add the addresses of the host, or correct its name";
     SRV_OWNER warning "SRV03" "RFC 2782, RFC 8552", "let the owner begin with _service._protocol";
+    NAPTR_REGEXP error "NAPTR01" "RFC 3403 section 4.1, RFC 3402 section 3.2", "write the regexp as in !pattern!replacement! with i behind it or nothing, and the same mark three times; name only groups that the pattern has";
+    NAPTR_BOTH warning "NAPTR02" "RFC 3403 section 4.1", "leave either the regexp empty or the replacement as a single dot";
     SSHFP_LENGTH error "SSHFP01" "RFC 4255 section 3.1, RFC 6594, RFC 7479", "SHA-1 fingerprints (type 1) have 20 octets, SHA-256 (type 2) 32";
     SSHFP_NUMBER warning "SSHFP02" "RFC 4255 section 3.1, RFC 6594, RFC 7479, RFC 8709", "use algorithm 1, 2, 3, 4 or 6 and fingerprint type 1 or 2";
     SSHFP_SHA1 notice "SSHFP03" "RFC 6594 section 3", "publish a SHA-256 fingerprint of the same key as well";

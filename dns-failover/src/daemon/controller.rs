@@ -1,5 +1,6 @@
 //! The controller's loop.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -84,7 +85,13 @@ pub struct Controller {
     folder: PathBuf,
     guard: Option<Guard>,
     pace: Pace,
+    /// When it was last told that datagrams are refused, by the reason.
+    refused: BTreeMap<Refused, Timestamp>,
 }
+
+/// That datagrams are refused is told once in so long for each reason: anybody can send as many as he
+/// likes.
+const REFUSALS: Millis = Millis::from_mins(1);
 
 /// What the publishing thread is asked for, and answers.
 enum Task {
@@ -111,7 +118,8 @@ impl Controller {
         let state = state.unwrap_or_else(|| policy.start(now));
         journal.begin(&state, now)?;
         let (pace, folder) = (Pace::default(), folder.to_owned());
-        let mut controller = Controller { policy, state, journal, folder, guard: None, pace };
+        let (guard, refused) = (None, BTreeMap::new());
+        let mut controller = Controller { policy, state, journal, folder, guard, pace, refused };
         // Whatever rules the state was made under, from here on it is these.
         controller.take(&Event::Tick, now)?;
         Ok((controller, notes))
@@ -163,7 +171,8 @@ impl Controller {
     /// Runs until it is told to stop, or all that feed it have gone.
     ///
     /// `clock` is asked for the time, `tell` hears of everything worth telling, and `view` is
-    /// called about every two seconds with what is to be told to the other controllers.
+    /// called about every two seconds with what is to be told to the other controllers. The channel of
+    /// `inputs` should have an end: datagrams that come faster than they are looked at are better lost.
     ///
     /// # Errors
     /// [`DaemonError`].
@@ -179,7 +188,9 @@ impl Controller {
         let (answers, answered) = mpsc::channel::<Answered>();
         thread::scope(|scope| {
             scope.spawn(move || work(&mut publish, &to_do, &answers));
-            let mut post = Post { tasks, busy: false, again: None, next_survey: None };
+            let mut post =
+                Post { tasks, busy: false, again: None, next_survey: None, trouble: None };
+            let mut looked = Timestamp::from_millis(i64::MIN);
             // What name servers hold outranks what an old disk says, so it is asked for first.
             post.send(Task::Read);
             let mut said = Timestamp::from_millis(i64::MIN);
@@ -190,8 +201,17 @@ impl Controller {
                     Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(self.state),
                     Err(RecvTimeoutError::Timeout) => None,
                     Ok(Input::Report(report)) => Some(Event::Observed(report)),
-                    Ok(Input::Datagram(datagram)) => self.open_datagram(&datagram, now, tell)?,
+                    Ok(Input::Datagram(datagram)) => {
+                        let event = self.open_datagram(&datagram, now, tell);
+                        // One that says nothing costs nothing but its check.
+                        let is_early = looked <= now && now.since(looked) < self.pace.tick;
+                        if event.is_none() && is_early {
+                            continue;
+                        }
+                        event
+                    }
                 };
+                looked = now;
                 self.feed(&event.unwrap_or(Event::Tick), now, &mut post, tell)?;
                 while let Ok(answer) = answered.try_recv() {
                     post.busy = false;
@@ -229,23 +249,25 @@ impl Controller {
         datagram: &[u8],
         now: Timestamp,
         tell: &mut dyn FnMut(Timestamp, Heard<'_>),
-    ) -> Result<Option<Event>, DaemonError> {
-        let Some(guard) = &mut self.guard else { return Ok(None) };
-        match guard.open(datagram, now) {
+    ) -> Option<Event> {
+        match self.guard.as_mut()?.open(datagram, now) {
             Ok(message) => match message.body {
-                Body::Report(report) => Ok(Some(Event::Observed(report))),
+                Body::Report(report) => Some(Event::Observed(report)),
                 Body::View(view) => {
                     // A page that is less than it could be is no reason to stop deciding.
                     if let Err(error) = Views::of(&self.folder).keep(&view) {
                         tell(now, Heard::Trouble(&error.to_string()));
                     }
-                    Ok(None)
+                    None
                 }
             },
             Err(refused) => {
-                // Worth telling, and nothing to remember: anybody can send rubbish.
-                tell(now, Heard::Refused(refused));
-                Ok(None)
+                let told = self.refused.get(&refused);
+                if told.is_none_or(|told| *told > now || now.since(*told) >= REFUSALS) {
+                    self.refused.insert(refused, now);
+                    tell(now, Heard::Refused(refused));
+                }
+                None
             }
         }
     }
@@ -262,10 +284,14 @@ impl Controller {
         let held = match answer {
             Answered::Read(held) => held,
             Answered::Told(publication, told) => {
-                if let Some(trouble) = &told.trouble {
+                // It is tried again every few seconds, for hours where a server is gone.
+                if let Some(trouble) = &told.trouble
+                    && post.trouble != told.trouble
+                {
                     let trouble = format!("not all name servers have it: {trouble}");
                     tell(now, Heard::Trouble(&trouble));
                 }
+                post.trouble = told.trouble;
                 let (epoch, have, of) = (publication.epoch, told.have, told.of);
                 match told.held {
                     // Ours, under the number that it got there.
@@ -354,6 +380,8 @@ struct Post {
     busy: bool,
     again: Option<Timestamp>,
     next_survey: Option<Timestamp>,
+    /// What kept the last publication from some name servers.
+    trouble: Option<String>,
 }
 
 impl Post {

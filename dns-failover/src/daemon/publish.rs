@@ -110,16 +110,7 @@ impl<'a> ZonePublish<'a> {
 
 impl Publish for ZonePublish<'_> {
     fn publish(&mut self, publication: &Publication) -> Told {
-        // A controller that slept through somebody else's decision must not undo it.
-        let held = self.read();
         let of = self.topology.name_servers().len() as u8;
-        let later = |held: &Held| {
-            held.epoch > publication.epoch
-                && !held.answers.iter().all(|answer| publication.answers.contains(answer))
-        };
-        if let Some(held) = held.filter(later) {
-            return Told { have: 0, of, held: Some(held), trouble: None };
-        }
         let answers: BTreeMap<_, _> = publication.answers.iter().copied().collect();
         let moves = self.topology.domains().iter().filter_map(|(name, domain)| {
             let answer = answers.get(&service_of(domain.primary))?;
@@ -132,7 +123,21 @@ impl Publish for ZonePublish<'_> {
                 return Told { have: 0, of, held: None, trouble: Some(refused.to_string()) };
             }
         };
-        let report = self.publisher().publish(&approved);
+        // A controller that slept through somebody else's decision must not undo it.
+        let later = |held: &Held| {
+            held.epoch > publication.epoch
+                && !held.answers.iter().all(|answer| publication.answers.contains(answer))
+        };
+        let mut overtaken = None;
+        let mut may = |records: Vec<(Name, EpochRecord)>| {
+            overtaken = self.held(records.into_iter()).filter(later);
+            overtaken.is_none()
+        };
+        // The daemon comes back to what is out of reach, and until then may have something newer to tell.
+        let publisher = self.publisher().leaving_unreachable();
+        let Some(report) = publisher.publish_if(&approved, &mut may) else {
+            return Told { have: 0, of, held: overtaken, trouble: None };
+        };
         let level = |server: &Name| {
             report.zones.values().all(|zone| {
                 zone.servers.get(server).is_none_or(|outcome| {

@@ -49,7 +49,8 @@ pub struct Report {
     pub at: Timestamp,
     /// Whether any of its control probes was answered, which go to places that do not depend on us.
     /// None where it has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    // Never left out: the exchange's encoding has no names, so whoever reads it counts on every field.
+    #[serde(default)]
     pub controls: Option<bool>,
     /// Place by place.
     pub results: Vec<Seen>,

@@ -1,10 +1,11 @@
 //! The journal on a disk: two files in a folder of their own, locked while in use.
 //!
 //! `journal` holds a state and what happened since, and is begun anew when it gets long. `history` keeps
-//! what came of it, for the status page, for as long as that shows.
+//! what came of it, for the status page; when it gets long, its older half goes. What is damaged in either
+//! is put aside under the same name with `.damaged` at its end.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -15,7 +16,10 @@ use super::{Entry, ReadError, Reading, Record, ReplayError, Writer, read, replay
 
 /// A journal that is longer is begun anew.
 const LONG: usize = 16 * 1024 * 1024;
-/// A file that is longer is not read.
+/// A history that is longer loses its older half. At a few dozen notes a day that is decades; one that an
+/// observer on a bad line fills gets there in weeks.
+const LONG_HISTORY: usize = 32 * 1024 * 1024;
+/// What comes after this in a file is not read.
 const LONGEST: u64 = 256 * 1024 * 1024;
 
 /// Why the journal cannot be used.
@@ -63,6 +67,7 @@ pub struct JournalDir {
     _lock: File,
     journal: Appended,
     history: Appended,
+    long_history: usize,
 }
 
 /// What came of past events, the oldest first.
@@ -121,11 +126,15 @@ impl JournalDir {
         };
         let history_path = folder.join("history");
         let history = read_file(&history_path)?;
-        for (path, lost) in [(&journal_path, journal.lost), (&history_path, history.lost)] {
-            if lost > 0 {
+        for (path, reading) in [(&journal_path, &journal), (&history_path, &history)] {
+            if reading.lost > 0 {
+                let lost = reading.lost;
+                let aside = put_aside(path, reading.whole)?;
+                let aside = aside.map(|path| format!("; they are kept in {}", path.display()));
                 notes.push(format!(
-                    "the last {lost} octets of {} were cut off or damaged and are left out",
-                    path.display()
+                    "the last {lost} octets of {} were cut off or damaged and are left out{}",
+                    path.display(),
+                    aside.unwrap_or_default()
                 ));
             }
         }
@@ -134,6 +143,7 @@ impl JournalDir {
             _lock: lock,
             journal: Appended::open(journal_path, &journal)?,
             history: Appended::open(history_path, &history)?,
+            long_history: LONG_HISTORY,
         };
         // What a crash kept from the history is in the journal.
         let last = |reading: &Reading| {
@@ -146,6 +156,7 @@ impl JournalDir {
             let line = dir.history.writer.line(&told);
             dir.history.write(&line, true)?;
         }
+        dir.shorten()?;
         Ok((dir, state, notes))
     }
 
@@ -154,17 +165,26 @@ impl JournalDir {
     /// # Errors
     /// [`JournalError::File`]; the old journal is then still there.
     pub fn begin(&mut self, state: &State, now: Timestamp) -> Result<(), JournalError> {
-        let path = self.folder.join("journal");
-        let fresh = self.folder.join("journal.new");
-        let mut writer = Writer::default();
         let entry = Entry { at: now, what: Record::State(Box::new(state.clone())) };
-        let text = writer.header().to_owned() + &writer.line(&entry);
-        let mut file = File::create(&fresh).map_err(failed("create", &fresh))?;
-        file.write_all(text.as_bytes()).map_err(failed("write", &fresh))?;
-        file.sync_all().map_err(failed("write", &fresh))?;
-        fs::rename(&fresh, &path).map_err(failed("replace", &path))?;
-        sync_folder(&self.folder)?;
-        self.journal = Appended { path, file, writer, length: text.len() };
+        self.journal = Appended::replace(&self.folder, "journal", &[entry])?;
+        Ok(())
+    }
+
+    /// Takes the older half of a long history away.
+    fn shorten(&mut self) -> Result<(), JournalError> {
+        if self.history.length <= self.long_history {
+            return Ok(());
+        }
+        let entries = read_file(&self.history.path)?.entries;
+        let mut writer = Writer::default();
+        let mut kept = 0;
+        let newer = entries.iter().rev().take_while(|entry| {
+            kept += writer.line(entry).len();
+            kept <= self.long_history / 2
+        });
+        let newer = newer.count();
+        self.history =
+            Appended::replace(&self.folder, "history", &entries[entries.len() - newer..])?;
         Ok(())
     }
 
@@ -190,6 +210,7 @@ impl JournalDir {
             self.journal.write(&text, true)?;
             let line = self.history.writer.line(&record);
             self.history.write(&line, true)?;
+            self.shorten()?;
         }
         if self.journal.length > LONG {
             self.begin(after, now)?;
@@ -261,12 +282,49 @@ fn read_file(path: &Path) -> Result<Reading, JournalError> {
     read(&text).map_err(|source| JournalError::Read { path: path.to_owned(), source })
 }
 
+/// Keeps what comes after `whole` octets of a file in another, unless it is no more than a line that a
+/// crash cut off.
+fn put_aside(path: &Path, whole: usize) -> Result<Option<PathBuf>, JournalError> {
+    let mut file = File::open(path).map_err(failed("open", path))?;
+    file.seek(SeekFrom::Start(whole as u64)).map_err(failed("read", path))?;
+    let mut line = Vec::new();
+    let part = (&file).take(super::LONGEST as u64).read_to_end(&mut line);
+    part.map_err(failed("read", path))?;
+    // Nothing comes after the line that a crash cut off.
+    if line.len() < super::LONGEST && !line.contains(&b'\n') {
+        return Ok(None);
+    }
+    let mut aside = path.to_owned().into_os_string();
+    aside.push(".damaged");
+    let aside = PathBuf::from(aside);
+    file.seek(SeekFrom::Start(whole as u64)).map_err(failed("read", path))?;
+    let mut copy = File::create(&aside).map_err(failed("create", &aside))?;
+    io::copy(&mut file, &mut copy).map_err(failed("write", &aside))?;
+    copy.sync_all().map_err(failed("write", &aside))?;
+    Ok(Some(aside))
+}
+
 fn sync_folder(folder: &Path) -> Result<(), JournalError> {
     let opened = File::open(folder).map_err(failed("open", folder))?;
     opened.sync_all().map_err(failed("sync", folder))
 }
 
 impl Appended {
+    /// Puts a file with these entries in place of the one there is, which stays should that fail.
+    fn replace(folder: &Path, name: &str, entries: &[Entry]) -> Result<Appended, JournalError> {
+        let path = folder.join(name);
+        let fresh = folder.join(format!("{name}.new"));
+        let mut writer = Writer::default();
+        let mut text = writer.header().to_owned();
+        text.extend(entries.iter().map(|entry| writer.line(entry)));
+        let mut file = File::create(&fresh).map_err(failed("create", &fresh))?;
+        file.write_all(text.as_bytes()).map_err(failed("write", &fresh))?;
+        file.sync_all().map_err(failed("write", &fresh))?;
+        fs::rename(&fresh, &path).map_err(failed("replace", &path))?;
+        sync_folder(folder)?;
+        Ok(Appended { path, file, writer, length: text.len() })
+    }
+
     /// Goes on behind what is whole; what is not is cut off.
     fn open(path: PathBuf, reading: &Reading) -> Result<Appended, JournalError> {
         let options = OpenOptions::new().create(true).append(true).open(&path);
@@ -288,5 +346,39 @@ impl Appended {
             self.file.sync_data().map_err(failed("write", &self.path))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::{Note, PolicyConfig, ServiceId};
+
+    fn effect(second: i64) -> (Event, Vec<Effect>, Timestamp) {
+        let service: ServiceId = "web".parse().unwrap();
+        let note = Note::OverrideEnded { service: Some(service) };
+        (Event::Tick, vec![Effect::Noted(note)], Timestamp::from_millis(second * 1000))
+    }
+
+    #[test]
+    fn a_history_that_gets_long_loses_its_older_half_and_is_still_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = Policy::new(PolicyConfig::example()).unwrap();
+        let state = policy.start(Timestamp::default());
+        let (mut dir, _, _) = JournalDir::open(folder.path(), &policy).unwrap();
+        dir.long_history = 4096;
+        dir.begin(&state, Timestamp::default()).unwrap();
+        for second in 0..200 {
+            let (event, effects, now) = effect(second);
+            dir.append(&event, &effects, &state, now).unwrap();
+            let length = fs::metadata(folder.path().join("history")).unwrap().len();
+            assert!(length <= 4096 && length == dir.history.length as u64, "{length}");
+        }
+        let history = JournalDir::history(folder.path()).unwrap();
+        assert_eq!(history.lost, 0);
+        let seconds: Vec<_> = history.entries.iter().map(|(at, _)| at.as_millis() / 1000).collect();
+        let first = seconds[0];
+        assert!(first > 100 && seconds.len() > 10, "{seconds:?}");
+        assert_eq!(seconds, (first..200).collect::<Vec<_>>(), "the newest, without a gap");
     }
 }

@@ -29,7 +29,7 @@ use crate::topology::{Feed, NAME_SERVERS, NameServer, Topology};
 use crate::wire::{Rcode, Trouble};
 use crate::zone::Zone;
 use goal::{Decided, Goal};
-use survey::Views;
+use survey::{Column, Views};
 
 /// For how long to go on.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +56,8 @@ pub struct Publisher<'a> {
     controller: SiteId,
     patience: Patience,
     deploy: &'a dyn Deploy,
+    /// Whether a run leaves servers alone that are out of reach, for its caller to come back to.
+    leaves_unreachable: bool,
 }
 
 impl std::fmt::Debug for Publisher<'_> {
@@ -64,6 +66,9 @@ impl std::fmt::Debug for Publisher<'_> {
         write!(f, "Publisher {{ controller: {controller}, {patience:?} }}")
     }
 }
+
+/// What a leg knows of its own server: by the place of a zone, what was seen there.
+type Seen<'a> = dyn Fn(usize) -> Option<&'a Result<View, Trouble>> + 'a;
 
 /// A zone on its way.
 struct Job {
@@ -94,8 +99,9 @@ impl Job {
     }
 
     /// Whether another round could do better.
-    fn is_worth_it(&self) -> bool {
+    fn is_worth_it(&self, leaves_unreachable: bool) -> bool {
         let hopeful = |progress: &Progress| match &progress.outcome {
+            Some(Outcome::Unreachable { .. }) if leaves_unreachable => false,
             Some(Outcome::Refused { trouble } | Outcome::Unreachable { trouble }) => {
                 trouble.is_transient()
             }
@@ -114,7 +120,13 @@ impl<'a> Publisher<'a> {
         controller: SiteId,
         patience: Patience,
     ) -> Publisher<'a> {
-        Publisher { topology, network, controller, patience, deploy: &LocalFiles }
+        let (deploy, leaves_unreachable) = (&LocalFiles, false);
+        Publisher { topology, network, controller, patience, deploy, leaves_unreachable }
+    }
+
+    /// The same for one who comes back soon to servers that are out of reach: a run does not wait for them.
+    pub(crate) fn leaving_unreachable(self) -> Publisher<'a> {
+        Publisher { leaves_unreachable: true, ..self }
     }
 
     /// The same, with another way for files to get to servers that read files. Without it, their folders
@@ -145,10 +157,20 @@ impl<'a> Publisher<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish(&self, plan: &ApprovedPlan) -> Report {
+        self.publish_if(plan, &mut |_| true).expect("nothing keeps it from going on")
+    }
+
+    /// The same, unless `may` says no to what is seen to be decided already. Saves a look of one's own, which
+    /// would cost a timeout where a server is dead.
+    pub(crate) fn publish_if(
+        &self,
+        plan: &ApprovedPlan,
+        may: &mut dyn FnMut(Vec<(Name, EpochRecord)>) -> bool,
+    ) -> Option<Report> {
         let job = |(name, active, scope): (&Name, Active, Scope)| {
             Job::new(self.topology, name.clone(), Some(active), scope)
         };
-        self.run(plan.zones().map(job).collect())
+        self.run(plan.zones().map(job).collect(), may)
     }
 
     /// What is served of these zones: from the server with the highest epoch, made here where its
@@ -232,7 +254,11 @@ impl<'a> Publisher<'a> {
         Session::open(self.network, server)?.transfer(zone)
     }
 
-    fn run(&self, mut jobs: Vec<Job>) -> Report {
+    fn run(
+        &self,
+        mut jobs: Vec<Job>,
+        may: &mut dyn FnMut(Vec<(Name, EpochRecord)>) -> bool,
+    ) -> Option<Report> {
         let mut left: Vec<usize> = (0..jobs.len()).collect();
         for round in 0..self.patience.rounds.max(1) {
             if round > 0 {
@@ -244,16 +270,22 @@ impl<'a> Publisher<'a> {
                 let empty = Job::new(self.topology, Name::root(), None, Scope::Managed);
                 round_jobs.push(std::mem::replace(&mut jobs[place], empty));
             }
-            self.round(&mut round_jobs);
+            let always = &mut |_| true;
+            let may: &mut dyn FnMut(_) -> bool = if round == 0 { &mut *may } else { always };
+            if !self.round(&mut round_jobs, may) {
+                return None;
+            }
             for (&place, job) in left.iter().zip(round_jobs) {
                 jobs[place] = job;
             }
-            left.retain(|&place| !jobs[place].is_level() && jobs[place].is_worth_it());
+            left.retain(|&place| {
+                !jobs[place].is_level() && jobs[place].is_worth_it(self.leaves_unreachable)
+            });
             if left.is_empty() {
                 break;
             }
         }
-        report::of(self.topology, jobs)
+        Some(report::of(self.topology, jobs))
     }
 
     /// Jobs that only ask; no zone twice.
@@ -263,13 +295,28 @@ impl<'a> Publisher<'a> {
         zones.into_iter().map(ask).collect()
     }
 
-    fn round(&self, jobs: &mut [Job]) {
-        let views = self.survey(jobs);
-        let mut bases = Vec::with_capacity(jobs.len());
-        for (job, views) in jobs.iter_mut().zip(&views) {
-            bases.push(self.decide(job, views));
-        }
-        self.bring(jobs, &views, &bases);
+    /// Looks, decides and brings, unless `may` says no to what was seen. The leg of a server that takes its
+    /// time with answering begins when it has; the others do not wait for it.
+    fn round(
+        &self,
+        jobs: &mut [Job],
+        may: &mut dyn FnMut(Vec<(Name, EpochRecord)>) -> bool,
+    ) -> bool {
+        thread::scope(|scope| {
+            let early = self.survey_early(scope, jobs);
+            let records = jobs.iter().zip(&early.views);
+            let records = records
+                .filter_map(|(job, views)| Some((job.name.clone(), goal::highest(views)?.0)));
+            if !may(records.collect()) {
+                return false;
+            }
+            let mut bases = Vec::with_capacity(jobs.len());
+            for (job, views) in jobs.iter_mut().zip(&early.views) {
+                bases.push(self.decide(job, views));
+            }
+            self.bring(jobs, &early.views, early.late, &bases);
+            true
+        })
     }
 
     /// Chooses the epoch that a zone is to be at, and finds out what servers have now.
@@ -352,7 +399,13 @@ impl<'a> Publisher<'a> {
     }
 
     /// Brings every server to the goals, those that take updates first, and looks at what came of it.
-    fn bring(&self, jobs: &mut [Job], views: &[Views], bases: &[Vec<Arc<Zone>>]) {
+    fn bring(
+        &self,
+        jobs: &mut [Job],
+        views: &[Views],
+        mut late: BTreeMap<usize, mpsc::Receiver<Column>>,
+        bases: &[Vec<Arc<Zone>>],
+    ) {
         let jobs_read: &[Job] = jobs;
         let results = thread::scope(|scope| {
             let mut threads = Vec::with_capacity(NAME_SERVERS);
@@ -361,7 +414,12 @@ impl<'a> Publisher<'a> {
                 if let Feed::Transfer { .. } = server.feed {
                     let (teller, told) = mpsc::channel();
                     tellers.push((server, teller));
-                    let work = move || watch::follow(self, index, jobs_read, views, &told);
+                    let late = late.remove(&index);
+                    let work = move || {
+                        with_seen(index, views, late, &mut |seen| {
+                            watch::follow(self, index, jobs_read, seen, &told)
+                        })
+                    };
                     threads.push((index, scope.spawn(work)));
                 }
             }
@@ -369,8 +427,13 @@ impl<'a> Publisher<'a> {
                 if let Feed::Transfer { .. } = server.feed {
                     continue;
                 }
+                let late = late.remove(&index);
                 if let Feed::Files { .. } = server.feed {
-                    let work = move || files::write(self, index, jobs_read, views);
+                    let work = move || {
+                        with_seen(index, views, late, &mut |seen| {
+                            files::write(self, index, jobs_read, seen)
+                        })
+                    };
                     threads.push((index, scope.spawn(work)));
                     continue;
                 }
@@ -383,7 +446,11 @@ impl<'a> Publisher<'a> {
                     .filter(|(other, _)| transfers(other))
                     .map(|(_, teller)| teller.clone())
                     .collect();
-                let work = move || push::push(self, index, jobs_read, views, bases, &tell);
+                let work = move || {
+                    with_seen(index, views, late, &mut |seen| {
+                        push::push(self, index, jobs_read, seen, bases, &tell)
+                    })
+                };
                 threads.push((index, scope.spawn(work)));
             }
             drop(tellers);
@@ -407,6 +474,19 @@ impl<'a> Publisher<'a> {
                 }
             }
         }
+    }
+}
+
+/// Runs the leg of one server on what is seen there, for which it waits where that comes late.
+fn with_seen(
+    index: usize,
+    views: &[Views],
+    late: Option<mpsc::Receiver<Column>>,
+    leg: &mut dyn FnMut(&Seen<'_>) -> Vec<Option<Progress>>,
+) -> Vec<Option<Progress>> {
+    match late.and_then(|late| late.recv().ok()) {
+        Some(column) => leg(&|place| column.get(place)?.as_ref()),
+        None => leg(&|place| views.get(place)?[index].as_ref()),
     }
 }
 

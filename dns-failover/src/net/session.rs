@@ -21,6 +21,13 @@ const WINDOW: usize = 16;
 /// A zone beyond this is none that was made here.
 const MAX_TRANSFER: usize = 256 << 20;
 
+/// How many seconds a transfer may take.
+const MAX_TRANSFER_TIME: u64 = 300;
+
+/// How many seconds questions may take together, besides one for so many of them: the other servers
+/// wait for one that answers each in the last moment.
+const SLOWEST: (u64, u64) = (15, 20);
+
 /// A connection to a name server, on which everything is signed.
 pub(crate) struct Session<'a> {
     link: Box<dyn Link + 'a>,
@@ -45,6 +52,7 @@ impl<'a> Session<'a> {
         let unanswered = || Trouble::Unreachable { why: "the connection broke before".into() };
         replies.resize_with(questions.len(), || Err(unanswered()));
         let mut waiting: BTreeMap<u16, (usize, Request)> = BTreeMap::new();
+        let until = self.network.unix_time() + SLOWEST.0 + questions.len() as u64 / SLOWEST.1;
         let mut questions = questions.into_iter().enumerate();
         loop {
             while waiting.len() < WINDOW
@@ -64,6 +72,9 @@ impl<'a> Session<'a> {
             }
             if waiting.is_empty() {
                 return replies;
+            }
+            if self.network.unix_time() > until {
+                return failed(replies, waiting, None, &too_slow());
             }
             let octets = match self.link.receive() {
                 Ok(octets) => octets,
@@ -88,7 +99,11 @@ impl<'a> Session<'a> {
         let mut previous = request.signature().map(<[u8]>::to_vec);
         let (mut first, mut taken) = (true, 0);
         let mut opening = None;
+        let until = self.network.unix_time() + MAX_TRANSFER_TIME;
         loop {
+            if self.network.unix_time() > until {
+                return Err(too_slow());
+            }
             let octets = self.link.receive().map_err(unreachable)?;
             taken += octets.len();
             if taken > MAX_TRANSFER {
@@ -141,6 +156,10 @@ fn failed(
         replies[place] = Err(trouble.clone());
     }
     replies
+}
+
+fn too_slow() -> Trouble {
+    Trouble::Unreachable { why: "it answers too slowly".to_owned() }
 }
 
 fn unreachable(error: io::Error) -> Trouble {

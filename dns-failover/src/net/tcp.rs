@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Link, Network};
 
@@ -36,10 +36,9 @@ impl Default for Tcp {
 impl Network for Tcp {
     fn connect(&self, to: SocketAddr) -> io::Result<Box<dyn Link + '_>> {
         let stream = TcpStream::connect_timeout(&to, self.timeout)?;
-        stream.set_read_timeout(Some(self.timeout))?;
         stream.set_write_timeout(Some(self.timeout))?;
         stream.set_nodelay(true)?;
-        Ok(Box::new(Framed(stream)))
+        Ok(Box::new(Framed { stream, timeout: self.timeout }))
     }
 
     fn unix_time(&self) -> u64 {
@@ -54,31 +53,63 @@ impl Network for Tcp {
 }
 
 /// Each message goes with its length before it (RFC 1035 section 4.2.2).
-struct Framed(TcpStream);
+struct Framed {
+    stream: TcpStream,
+    timeout: Duration,
+}
+
+impl Framed {
+    /// Reads until `octets` is full. Whoever sends an octet now and then must not keep us for ever, so
+    /// the time counts for all of them together.
+    fn fill(&mut self, octets: &mut [u8], until: Instant) -> io::Result<()> {
+        let mut taken = 0;
+        while taken < octets.len() {
+            let left = until.saturating_duration_since(now());
+            if left.is_zero() {
+                return Err(in_words(ErrorKind::TimedOut.into()));
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            match self.stream.read(&mut octets[taken..]) {
+                Ok(0) => return Err(in_words(ErrorKind::UnexpectedEof.into())),
+                Ok(len) => taken += len,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(in_words(error)),
+            }
+        }
+        Ok(())
+    }
+}
 
 impl Link for Framed {
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
         let len = u16::try_from(message.len()).map_err(|_| ErrorKind::InvalidInput)?;
         // One segment: some servers do not wait for the second half of a length.
-        self.0.write_all(&[&len.to_be_bytes(), message].concat())
+        self.stream.write_all(&[&len.to_be_bytes(), message].concat())
     }
 
     fn receive(&mut self) -> io::Result<Vec<u8>> {
+        let until = now() + self.timeout;
         let mut len = [0; 2];
-        match self.0.read(&mut len).map_err(in_words)? {
+        self.stream.set_read_timeout(Some(self.timeout))?;
+        match self.stream.read(&mut len).map_err(in_words)? {
             0 => {
                 return Err(io::Error::new(
                     ErrorKind::ConnectionAborted,
                     "the server closed the connection",
                 ));
             }
-            1 => self.0.read_exact(&mut len[1..]).map_err(in_words)?,
+            1 => self.fill(&mut len[1..], until)?,
             _ => {}
         }
         let mut message = vec![0; usize::from(u16::from_be_bytes(len))];
-        self.0.read_exact(&mut message).map_err(in_words)?;
+        self.fill(&mut message, until)?;
         Ok(message)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge is where clocks are read")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// The kernel's word for "no answer in time" is "resource temporarily unavailable".

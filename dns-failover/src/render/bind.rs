@@ -62,6 +62,8 @@ fn options(context: &Context<'_>) -> String {
          \tversion none;\n\thostname none;\n\tserver-id none;\n\
          \tminimal-responses yes;\n\tmax-udp-size 1232;\n\tedns-udp-size 1232;\n\
          \trate-limit {{ responses-per-second 50; window 5; }};\n\
+         \t// Customers' names are looked at before; here they would keep a whole zone from being served.\n\
+         \tcheck-names primary ignore;\n\tcheck-names secondary ignore;\n\
          \tallow-transfer {{ {transfer}}};\n\tallow-update {{ none; }};\n\
          \t// A thousand zones may change at once; the defaults take a minute for that.\n\
          \tnotify-delay 0;\n\tnotify-rate 1000;\n\tserial-query-rate 1000;\n\

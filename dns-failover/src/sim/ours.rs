@@ -13,8 +13,9 @@ use super::truth::{Moment, SERVERS, SITES, Truth, UK, US};
 
 const ROUND: i64 = 2000;
 const TIMEOUT: i64 = 1000;
-/// From a decision until a name server answers with it: an UPDATE, a NOTIFY and a transfer.
-const PUBLISHING: i64 = 200;
+/// From a decision until a name server answers with it: a look at all six, which waits half a second for
+/// those that are dead, then an UPDATE, a NOTIFY and a transfer.
+const PUBLISHING: i64 = 700;
 /// How long faults may be over until all must agree.
 const SETTLING: i64 = 60_000;
 const NAMES: [&str; 6] = ["uk", "us", "c", "d", "e", "f"];

@@ -3,6 +3,7 @@
 use hickory_proto::op::{Message as Out, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::NULL;
 use hickory_proto::rr::{self, DNSClass, RData, Record};
+use hickory_proto::serialize::binary::BinEncodable;
 
 use super::tsig::{self, Signed, TsigError};
 use super::{Message, Trouble, verify};
@@ -14,6 +15,9 @@ use crate::rrset::RRset;
 
 /// The longest message there is: its length goes before it in two octets.
 const MAX_MESSAGE: usize = 65_535;
+
+/// The flag TC, in the third octet of a message.
+const TRUNCATED: u8 = 0x02;
 
 /// What must hold before an update is done (RFC 2136 section 2.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +51,11 @@ impl Request {
         };
         let opcode = u8::from(message.metadata.op_code);
         let mut octets = message.to_vec().map_err(|error| unwritable(error.to_string()))?;
+        // hickory leaves out the records that do not fit and says "truncated". A server would do the
+        // half of the update that it gets.
+        if octets.get(2).is_none_or(|flags| flags & TRUNCATED != 0) {
+            return Err(Trouble::TooLarge { octets: length(&message) });
+        }
         let signed = tsig::append(&mut octets, key, None, true, now, TsigError::NONE);
         if octets.len() > MAX_MESSAGE {
             return Err(Trouble::TooLarge { octets: octets.len() });
@@ -176,6 +185,14 @@ pub(crate) fn reply<'a>(
     message
 }
 
+/// How long a message would be with every name in full.
+fn length(message: &Out) -> usize {
+    let sections = [&message.answers, &message.authorities, &message.additionals];
+    let records = sections.into_iter().flatten();
+    let lengths = records.map(|record| record.to_bytes().map_or(0, |octets| octets.len()));
+    12 + lengths.sum::<usize>()
+}
+
 fn query(name: &Name, rtype: RecordType) -> Query {
     Query::query(hickory_name(name), rr::RecordType::from(rtype.get()))
 }
@@ -186,7 +203,12 @@ fn records(rrset: &RRset) -> impl Iterator<Item = Record> + '_ {
 
 fn record(rrset: &RRset, rdata: &Rdata) -> Record {
     let code = rr::RecordType::from(rrset.rtype().get());
-    let rdata = RData::Unknown { code, rdata: NULL::with(rdata.as_wire().to_vec()) };
+    let octets = match rdata.as_wire() {
+        // `with` takes it for a mistake that there are none.
+        [] => NULL::new(),
+        octets => NULL::with(octets.to_vec()),
+    };
+    let rdata = RData::Unknown { code, rdata: octets };
     Record::from_rdata(hickory_name(rrset.owner()), rrset.ttl().seconds(), rdata)
 }
 

@@ -3,6 +3,7 @@
 use super::{Rcode, Trouble};
 use crate::name::Name;
 use crate::rdata::{Rdata, RecordType};
+use crate::record::Class;
 
 /// A record as it stands in a message. In UPDATE messages, class and missing data have meanings of
 /// their own (RFC 2136 sections 2.4 and 2.5).
@@ -12,7 +13,7 @@ pub(crate) struct RawRecord {
     pub(crate) rtype: RecordType,
     pub(crate) class: u16,
     pub(crate) ttl: u32,
-    /// None where it has no octets.
+    /// None where it has no octets, and its class or type says that this stands for something else.
     pub(crate) rdata: Option<Rdata>,
 }
 
@@ -126,8 +127,11 @@ struct Place {
 impl Place {
     fn record(self, octets: &[u8]) -> Result<RawRecord, Trouble> {
         let Place { owner, rtype, class, ttl, data, len } = self;
+        let bare = [Class::ANY, Class::NONE].contains(&Class::new(class));
         let rdata = match len {
-            0 => None,
+            0 if bare => None,
+            // Few types may be empty, as APL may (RFC 3123 section 4).
+            0 => Rdata::from_message(rtype, octets, data, 0).ok(),
             _ => {
                 let rdata = Rdata::from_message(rtype, octets, data, len);
                 Some(rdata.map_err(|error| rubbish(format!("{owner} {rtype}: {error}")))?)

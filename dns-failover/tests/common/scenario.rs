@@ -1,5 +1,7 @@
 //! Runs one block of the table of scenarios.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use dns_failover::decision::{

@@ -1,6 +1,8 @@
 //! A controller against six real name servers on loopback, with two HTTP sites: one is killed, flaps,
 //! hangs, and all six answer with the other.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "../servers/fleet.rs"]
 #[allow(dead_code, reason = "the publisher's tests use more of it")]
 mod fleet;
@@ -8,9 +10,9 @@ mod fleet;
 #[allow(dead_code, reason = "the programs test more with it")]
 mod peer;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -18,10 +20,13 @@ use std::time::Duration;
 use dns_failover::daemon::{
     Controller, Heard, Input, Pace, Place, Publish, Watch, ZonePublish, now, service_of,
 };
-use dns_failover::decision::{Answer, Event, Millis, ObserverId, Policy, PolicyConfig, Timestamp};
+use dns_failover::decision::{
+    Answer, Command, Effect, Event, Millis, ObserverId, Policy, PolicyConfig, Publication,
+    Timestamp,
+};
 use dns_failover::probe::{Check, Probe};
 use dns_failover::testing::draft;
-use dns_failover::{Name, Patience, SiteId, Tcp, Topology};
+use dns_failover::{Feed, Link, Name, Network, Patience, SiteId, Tcp, Topology};
 use fleet::Fleet;
 
 /// An HTTP server that a number tells how to behave.
@@ -297,4 +302,172 @@ fn a_controller_that_dies_before_it_told_anybody_is_made_up_for() {
         thread::sleep(Duration::from_millis(50));
     }
     panic!("nobody told them");
+}
+
+/// The network of a controller that is killed when it has sent so many messages.
+struct Mortal {
+    inner: Tcp,
+    left: AtomicUsize,
+}
+
+impl Mortal {
+    fn new(left: usize) -> Mortal {
+        Mortal { inner: tcp(), left: AtomicUsize::new(left) }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.left.load(Ordering::SeqCst) == 0
+    }
+}
+
+struct MortalLink<'a> {
+    mortal: &'a Mortal,
+    link: Box<dyn Link + 'a>,
+}
+
+fn dead() -> io::Error {
+    io::Error::other("this controller is dead")
+}
+
+impl Network for Mortal {
+    fn connect(&self, to: SocketAddr) -> io::Result<Box<dyn Link + '_>> {
+        if self.is_dead() {
+            return Err(dead());
+        }
+        Ok(Box::new(MortalLink { mortal: self, link: self.inner.connect(to)? }))
+    }
+
+    fn unix_time(&self) -> u64 {
+        self.inner.unix_time()
+    }
+
+    fn pause(&self, time: Duration) {
+        self.inner.pause(time);
+    }
+}
+
+impl Link for MortalLink<'_> {
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        let spend = |left: usize| left.checked_sub(1);
+        self.mortal
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend)
+            .map_err(|_| dead())?;
+        // The last one arrives, and its reply is never read.
+        self.link.send(message)
+    }
+
+    fn receive(&mut self) -> io::Result<Vec<u8>> {
+        if self.mortal.is_dead() { Err(dead()) } else { self.link.receive() }
+    }
+}
+
+fn tcp() -> Tcp {
+    Tcp { timeout: Duration::from_secs(2) }
+}
+
+fn quick() -> Patience {
+    Patience { rounds: 2, settle: Duration::from_secs(2), pause: Duration::from_millis(50) }
+}
+
+/// A person moves the domains to and fro; each time the controller is killed a few messages later than the
+/// last time, and the one that is started from its journal brings all six to where they should be.
+#[test]
+fn a_controller_that_is_killed_at_any_step_is_taken_up_by_the_next() {
+    let Some(mut fleet) = Fleet::render(draft(1)) else { return };
+    fleet.start();
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = PolicyConfig::example();
+    config.services[0].id = service_of(SiteId::Uk);
+    let policy = || Policy::new(config.clone()).unwrap();
+    let topology: &'static Topology = Box::leak(Box::new(fleet.topology.clone()));
+    let order = |to: &str| {
+        let (mut controller, notes) = Controller::open(policy(), folder.path(), now()).unwrap();
+        assert!(notes.is_empty(), "{notes:?}");
+        let held = ZonePublish::new(topology, &tcp(), SiteId::Us, quick()).read().unwrap();
+        let learned = Event::Learned { epoch: held.epoch, answers: held.answers };
+        controller.take(&learned, now()).unwrap();
+        let order = Command::Move {
+            service: service_of(SiteId::Uk),
+            site: to.parse().unwrap(),
+            who: "anna".to_owned(),
+            why: "a test".to_owned(),
+        };
+        let effects = controller.take(&Event::Commanded(order), now()).unwrap();
+        let publication = effects.into_iter().find_map(|effect| match effect {
+            Effect::Publish(publication) => Some(publication),
+            _ => None,
+        });
+        publication.expect("the order moves it")
+    };
+    let publish = |publication: &Publication, network: &Mortal| {
+        ZonePublish::new(topology, network, SiteId::Us, quick()).publish(publication)
+    };
+    let answers = || {
+        let servers = topology.name_servers().iter();
+        servers.map(|server| www(server.reach)).collect::<Vec<_>>()
+    };
+    // How many messages it takes when nobody dies.
+    let many = Mortal::new(1_000_000);
+    let told = publish(&order("us"), &many);
+    assert_eq!(told.have, 6, "{told:?}");
+    let all = 1_000_000 - many.left.load(Ordering::SeqCst);
+    let mut partly = 0;
+    let mut to = [("uk", UK), ("us", US)].into_iter().cycle();
+    // After three questions to each of six come the updates, which is where it matters most.
+    let kills = (0..=all).filter(|kill| kill % 8 == 0 || (18..30).contains(kill));
+    for kill in kills {
+        let (site, address) = to.next().unwrap();
+        publish(&order(site), &Mortal::new(kill));
+        let reached = answers().iter().filter(|answer| **answer == Some(address)).count();
+        partly += usize::from((1..6).contains(&reached));
+        let (controller, notes) = Controller::open(policy(), folder.path(), now()).unwrap();
+        assert!(notes.is_empty(), "{notes:?}");
+        let (inputs, receiver) = mpsc::channel();
+        let running = thread::spawn(move || {
+            let network = tcp();
+            let publish = ZonePublish::new(topology, &network, SiteId::Us, quick());
+            let pace = Pace { tick: Millis::new(50), ..Pace::default() };
+            controller
+                .pace(pace)
+                .run(&receiver, publish, &now, &mut |_, _| {}, &mut |_| {})
+                .unwrap()
+        });
+        let level = (0..1200).any(|_| {
+            thread::sleep(Duration::from_millis(50));
+            answers().iter().all(|answer| *answer == Some(address))
+        });
+        inputs.send(Input::Stop).unwrap();
+        let state = running.join().unwrap();
+        assert!(level, "killed after {kill} of {all} messages: {:?}", answers());
+        let there = Answer::Site(site.parse().unwrap());
+        assert_eq!(state.answer(service_of(SiteId::Uk)), Some(there), "killed after {kill}");
+    }
+    println!("{all} messages; {partly} times some servers had it and some had not");
+}
+
+/// A name server that hangs does not keep the controller from telling the others. Those that transfer by
+/// themselves may ask the hanging one first, and then wait as long as they are made to.
+#[test]
+fn a_name_server_that_hangs_holds_up_none_that_takes_updates() {
+    let Some(mut fleet) = Fleet::render(draft(1)) else { return };
+    fleet.start();
+    let running = Running::start(&fleet.topology);
+    running.wait_until_told("web-uk at us is up");
+    running.wait_until_told("web-uk at uk is up");
+    // From here on the kernel takes connections for it, and nobody answers.
+    fleet.signal(0, rustix::process::Signal::STOP);
+    running.sites[0].set(DEAD);
+    let start = now();
+    let servers = fleet.topology.name_servers()[1..].iter();
+    let others = || servers.clone().filter(|server| !matches!(server.feed, Feed::Transfer { .. }));
+    assert!(others().count() >= 3);
+    while !others().all(|server| www(server.reach) == Some(US)) {
+        assert!(now().since(start) < Millis::from_secs(60), "{}", running.told());
+        thread::sleep(Duration::from_millis(20));
+    }
+    println!("one of six hangs: those that take updates after {}", now().since(start));
+    fleet.signal(0, rustix::process::Signal::CONT);
+    running.wait_for(US);
+    running.wait_until_told("all name servers hold decision");
 }

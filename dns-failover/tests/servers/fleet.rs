@@ -169,17 +169,21 @@ impl Fleet {
         }
     }
 
+    /// Sends a signal to a server's main process.
+    pub(crate) fn signal(&self, index: usize, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(self.processes[index].as_ref().unwrap());
+        rustix::process::kill_process(process, signal).unwrap();
+    }
+
     /// Has a server read its configuration anew.
     pub(crate) fn reload(&self, index: usize) {
-        let process = self.processes[index].as_ref().unwrap();
         let folder = self.folder(index);
         let words: &[&str] = match self.topology.name_servers()[index].software {
             Software::Nsd => &["nsd-control", "-c", "nsd.conf", "reconfig"],
             Software::Knot => &["knotc", "-c", "knot.conf", "reload"],
             Software::PowerDns => &["sh", "fill.sh"],
             _ => {
-                let process = rustix::process::Pid::from_child(process);
-                rustix::process::kill_process(process, rustix::process::Signal::HUP).unwrap();
+                self.signal(index, rustix::process::Signal::HUP);
                 return;
             }
         };

@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use dns_failover::testing::draft;
 use dns_failover::{
-    Active, Feed, Link, Network, Outcome, Patience, Publisher, Rcode, Reload, Serial, SiteId,
-    Software, Tcp, Topology, Trouble, TsigKey, View,
+    Active, Feed, Link, Network, Outcome, Patience, Publisher, RRset, Rcode, Reload, Serial,
+    SiteId, Software, Tcp, Topology, Trouble, TsigKey, View,
 };
 use fleet::Fleet;
 use peer::peer;
@@ -171,6 +171,50 @@ fn domains_that_come_later_are_served() {
     fleet.wait(|view| matches!(view, Ok(view) if view.record.is_some()));
     let report = fleet.publish(SiteId::Us, US);
     assert!(report.is_done(), "{report}\n{}", fleet.logs());
+}
+
+/// Customers have names that are no hosts', texts of any octets and types that are rare; for an address at
+/// such a name, named would refuse the whole zone by default.
+#[test]
+fn odd_names_and_data_of_customers_are_served_by_every_program() {
+    let mut odd = draft(1);
+    // A program of each kind, by UPDATE where it takes that.
+    odd.name_servers[4].software = Software::PowerDns;
+    let records = [
+        "my_host.customer0.example. 60 IN A 192.0.2.99",
+        "-a-.customer0.example. 60 IN A 192.0.2.98",
+        "a\\.b.customer0.example. 60 IN A 192.0.2.97",
+        "*.wild.customer0.example. 60 IN A 192.0.2.96",
+        "text.customer0.example. 60 IN TXT \"\\000\\255 \\\"\\\\;\" \"\"",
+        "uri.customer0.example. 60 IN URI 1 1 \"https://a.test/?b;c\"",
+        "naptr.customer0.example. 60 IN NAPTR 1 2 \"u\" \"E2U+sip\" \"!^(.*)$!sip:\\\\1@a.test!i\" .",
+        "svc.customer0.example. 60 IN HTTPS 1 my_host alpn=\"h2,h3\" port=8443",
+    ];
+    let sets = || records.map(|record| RRset::of(record.parse().unwrap()));
+    odd.domains[0].extra = sets()[..4].to_vec();
+    let Some(mut fleet) = Fleet::render(odd.clone()) else { return };
+    fleet.check();
+    fleet.start();
+    let ask = |fleet: &Fleet| {
+        for index in 0..6 {
+            assert_eq!(
+                dig(fleet, index, "my_host.customer0.example", "A"),
+                "192.0.2.99",
+                "{index}"
+            );
+            assert_eq!(dig(fleet, index, "x.wild.customer0.example", "A"), "192.0.2.96", "{index}");
+        }
+    };
+    ask(&fleet);
+    odd.domains[0].extra = sets().to_vec();
+    fleet.take(odd);
+    let report = fleet.publish_everything();
+    assert!(report.is_done(), "{report}\n{}", fleet.logs());
+    ask(&fleet);
+    for index in 0..6 {
+        let text = dig(&fleet, index, "text.customer0.example", "TXT");
+        assert_eq!(text, "\"\\000\\255 \\\"\\\\;\" \"\"", "{index}");
+    }
 }
 
 /// The real servers' words for a wrong key and a wrong clock.

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use dns_failover::SiteId;
 use examples::mail::probe::Probe;
 use examples::mail::queue::{Queue, Told};
 use examples::mail::relay::Relay;
 use examples::mail::send::Send;
 use examples::mail::{Config, Failure};
+use examples::sites::server;
 use mirror_core::write_json_line;
 
 /// Every message to both servers.
@@ -19,9 +21,12 @@ use mirror_core::write_json_line;
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
-    /// The configuration; see examples/dual-mail.toml.
+    /// The configuration; see examples/dual-mail.toml. A network.toml will do, with --here.
     #[arg(long, global = true, default_value = "/etc/dual-mail.toml")]
     config: PathBuf,
+    /// Which server this is, for a network.toml: uk or us.
+    #[arg(long, global = true, value_name = "SITE", value_parser = server)]
+    here: Option<SiteId>,
     /// Print one JSON object.
     #[arg(long, global = true)]
     json: bool,
@@ -55,7 +60,7 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Relay(Relay { config: Some(path), .. }) => path,
         _ => &arguments.config,
     };
-    let config = Config::read(path)?;
+    let config = Config::read_at(path, arguments.here)?;
     let (told, code) = match &arguments.command {
         Command::Relay(relay) => return relay.run(&config).map(|()| 0),
         Command::Send(send) => return send.run(&config).map(|()| 0),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use examples::keys::{Answer, Failure};
-use examples::keys::{audit, authorize, certify, generate, known_hosts, revoke, sshfp};
+use examples::keys::{audit, authorize, certify, generate, known_hosts, let_in, revoke, sshfp};
 use examples::outcome::Outcome;
 use mirror_core::write_json_line;
 
@@ -33,6 +33,7 @@ struct Arguments {
 enum Command {
     Generate(generate::Generate),
     Authorize(authorize::Authorize),
+    LetIn(let_in::LetIn),
     Audit(audit::Audit),
     Revoke(revoke::Revoke),
     KnownHosts(known_hosts::KnownHosts),
@@ -45,6 +46,7 @@ impl Command {
         match self {
             Command::Generate(_) => "generate",
             Command::Authorize(_) => "authorize",
+            Command::LetIn(_) => "let-in",
             Command::Audit(_) => "audit",
             Command::Revoke(_) => "revoke",
             Command::KnownHosts(_) => "known-hosts",
@@ -57,6 +59,7 @@ impl Command {
         match self {
             Command::Generate(command) => command.run(plan),
             Command::Authorize(command) => command.run(plan),
+            Command::LetIn(command) => command.run(plan),
             Command::Audit(command) => command.run(plan),
             Command::Revoke(command) => command.run(plan),
             Command::KnownHosts(command) => command.run(plan),

@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
-use examples::outcome::{Outcome, Summary, Wire, bytes};
+use examples::outcome::{Outcome, Summary, Wire, bytes, sentence};
 use examples::place::{Place, Reach, Tree};
 use examples::progress::Bar;
 use mirror_core::{
-    Compare, Counts, DeleteLimit, Difference, Durability, Error, Extraneous, Filter, Guards, Level,
-    Mirror, Plan, Policy, Problem, Report, write_json_line,
+    Compare, DeleteLimit, Difference, Durability, Error, Extraneous, Filter, Guards, Level, Mirror,
+    Plan, Policy, Problem, Report, write_json_line,
 };
 
 /// Makes DST equal to SRC: what is in SRC is copied into DST, and what only DST has is deleted.
@@ -318,22 +318,6 @@ fn print_plan(arguments: &Arguments, plan: &Plan) -> io::Result<()> {
         writeln!(out, "to do: {}", sentence(&summary.total(), summary.bytes_to_copy))?;
     }
     out.flush()
-}
-
-fn sentence(counts: &Counts, copied: u64) -> String {
-    if counts.is_zero() {
-        return "nothing to do".to_owned();
-    }
-    let parts = [
-        (counts.created, "created"),
-        (counts.updated, "updated"),
-        (counts.moved, "moved"),
-        (counts.metadata_only, "changed in metadata only"),
-        (counts.deleted, "deleted"),
-    ];
-    let parts = parts.into_iter().filter(|(count, _)| *count > 0);
-    let parts: Vec<String> = parts.map(|(count, done)| format!("{count} {done}")).collect();
-    format!("{}, {} copied", parts.join(", "), bytes(copied))
 }
 
 fn tell(

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use dns_failover::SiteId;
 use dns_failover::daemon::{Views, now, service_of};
 use dns_failover::decision::{Effect, Timestamp};
 use dns_failover::journal::JournalDir;
@@ -31,13 +32,13 @@ struct Arguments {
     /// Which site this is: the name of its controller.
     #[arg(long, value_name = "SITE", default_value = "uk")]
     here: String,
-    /// Whose page it is.
-    #[arg(long, value_name = "TEXT", default_value = "Hosting")]
-    name: String,
-    /// The address that it will have.
-    #[arg(long, value_name = "URL", default_value = "http://localhost")]
-    url: String,
-    /// What people wrote about incidents (TOML): `[[incident]]` with id, title, impact, and
+    /// Whose page it is [default: what [status-page] says].
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// The address that it will have [default: what [status-page] says].
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// What people wrote about incidents [default: what [status-page] says] (TOML): `[[incident]]` with id, title, impact, and
     /// `[[incident.update]]` with at, status and body.
     #[arg(long, value_name = "FILE")]
     incidents: Option<PathBuf>,
@@ -90,14 +91,21 @@ fn write_page(arguments: &Arguments) -> Result<Outcome, Failure> {
     let state = state.unwrap_or_else(|| policy.start(Timestamp::from_millis(0)));
     let history: Vec<(Timestamp, Effect)> =
         JournalDir::history(&setup.state).map_err(Failure::failed)?.entries;
-    let written = written(arguments.incidents.as_deref())?;
+    let said = setup.status.as_ref();
+    let name = arguments.name.clone().or_else(|| Some(said?.name.clone()));
+    let name = name.unwrap_or_else(|| "Hosting".to_owned());
+    let here = SiteId::named(&arguments.here);
+    let url = arguments.url.clone().or_else(|| said?.urls.get(&here?).cloned());
+    let url = url.unwrap_or_else(|| "http://localhost".to_owned());
+    let notes = said.and_then(|said| said.incidents.as_deref());
+    let written = written(arguments.incidents.as_deref().or(notes))?;
     let windows = setup.failover.windows(Timestamp::from_millis(i64::MIN));
     let peers = Views::of(&setup.state).all();
     let names = dns_failover::SiteId::ALL.map(|site| {
         let name = format!("Web sites at home in the {}", site.as_str().to_uppercase());
         (service_of(site), name)
     });
-    let mut source = Source::new(&arguments.name, &arguments.url, &policy, &state);
+    let mut source = Source::new(&name, &url, &policy, &state);
     source.history = &history;
     source.written = &written;
     source.windows = &windows;

@@ -227,6 +227,18 @@ fn stable<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Millis>, D::Error
 }
 
 impl Looked {
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            Looked::Tcp { address }
+            | Looked::Http { address, .. }
+            | Looked::Smtp { address }
+            | Looked::Lmtp { address }
+            | Looked::Dns { address, .. }
+            | Looked::Ssh { address } => *address,
+        }
+    }
+
     fn probe(&self, timeout: Millis) -> Result<Probe, Failure> {
         let (address, check) = match self {
             Looked::Tcp { address } => (*address, Check::Tcp),

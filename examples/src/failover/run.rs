@@ -1,7 +1,7 @@
 //! `failover run` and `failover observe`.
 
 use std::io::Write;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -42,6 +42,9 @@ pub struct Observe {
     name: ObserverId,
 }
 
+/// So many datagrams wait at most, each of [`MAX_DATAGRAM`](dns_failover::observe::MAX_DATAGRAM) octets.
+const WAITING: usize = 256;
+
 /// What observing takes.
 struct Standing {
     watch: Watch,
@@ -64,7 +67,7 @@ fn standing(setup: &Setup, name: ObserverId, exchange: Exchange) -> Result<Stand
 }
 
 /// Looks for ever, once an interval; hands each report to `own` as well. Ends when nobody takes it.
-fn observe(standing: &Standing, own: Option<&Sender<Input>>, say: &dyn Fn(String)) {
+fn observe(standing: &Standing, own: Option<&SyncSender<Input>>, say: &dyn Fn(String)) {
     let mut seed = now().as_millis().unsigned_abs();
     let mut failing = false;
     loop {
@@ -160,7 +163,7 @@ impl Run {
             pause: Duration::from_millis(200),
         };
         let publish = ZonePublish::new(&setup.topology, &network, site, patience);
-        let (inputs, receiver) = mpsc::channel();
+        let (inputs, receiver) = mpsc::sync_channel(WAITING);
         let out = Mutex::new(());
         let standing = &standing;
         let ended = thread::scope(|scope| {
@@ -196,12 +199,14 @@ impl Run {
 }
 
 /// Takes in datagrams until nobody wants them.
-fn hear(ears: &Exchange, inputs: &Sender<Input>) {
+fn hear(ears: &Exchange, inputs: &SyncSender<Input>) {
     loop {
         match ears.receive(Duration::from_secs(1)) {
             Ok(None) => {}
             Ok(Some(datagram)) => {
-                if inputs.send(Input::Datagram(datagram)).is_err() {
+                // What comes faster than it can be looked at is lost, as it would be in the kernel.
+                let sent = inputs.try_send(Input::Datagram(datagram));
+                if let Err(TrySendError::Disconnected(_)) = sent {
                     return;
                 }
             }

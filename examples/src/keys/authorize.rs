@@ -7,6 +7,7 @@ use keygen_helper::{AuthorizedKeys, Grant, OnConflict, Options};
 
 use super::{Answer, Failure, check_strength, edit, read_public, tell_edits};
 use crate::dates::Date;
+use crate::network::LoginKey;
 
 /// Adds a key to an authorized_keys file. All other lines stay as they are, to the byte.
 ///
@@ -38,6 +39,19 @@ pub struct Authorize {
 }
 
 impl Authorize {
+    /// What a `network.toml` says about a key.
+    pub(super) fn of(key: &LoginKey, replace: bool) -> Authorize {
+        Authorize {
+            key: key.public.clone(),
+            restrict: key.restrict,
+            from: (!key.from.is_empty()).then(|| key.from.join(",")),
+            command: key.command.clone(),
+            expiry: None,
+            replace,
+            authorized_keys: key.authorized_keys.clone(),
+        }
+    }
+
     /// Adds the key, or says what would be changed.
     ///
     /// # Errors

@@ -233,7 +233,11 @@ impl MailTables {
         RoutingTable::new(self.route.clone(), peers.map(|leg| leg.name.clone()))
     }
 
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// Everything that must hold beyond the types.
+    ///
+    /// # Errors
+    /// One sentence on what to change.
+    pub(crate) fn check(&self) -> Result<(), String> {
         let letters = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
         if self.hostname.is_empty() || !self.hostname.bytes().all(letters) {
             return Err(format!(
@@ -353,6 +357,11 @@ impl LegTable {
             return Err("a password is sent over tls only; say tls = \"implicit\"".to_owned());
         }
         check_pair(self.certificate.as_ref(), self.key.as_ref())
+    }
+
+    /// Where the other relay is, of a leg that leads to it.
+    pub(crate) fn peer_address(&self) -> Option<IpAddr> {
+        self.address.as_ref().filter(|_| self.protocol == Protocol::Peer)?.ip()
     }
 
     /// Where both go, when that is one host or folder. Different ports of one machine are

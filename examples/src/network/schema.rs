@@ -3,7 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use dns_failover::SiteId;
 use serde::Deserialize;
+
+use super::keys::KeyTable;
+use super::mail::MailTable;
+use super::sites::{HostTable, MirrorTable, SiteTable};
+use super::status::StatusTable;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -19,6 +25,19 @@ pub(super) struct Network {
     pub(super) domains: Vec<Domain>,
     /// Who looks, and how it is decided.
     pub(super) failover: Option<crate::failover::config::Failover>,
+    /// How the servers reach one another.
+    pub(super) mirror: Option<MirrorTable>,
+    /// The web sites.
+    #[serde(default)]
+    pub(super) sites: Vec<SiteTable>,
+    /// The relays of both servers.
+    #[serde(default)]
+    pub(super) mail: MailTable,
+    /// Who may log in where.
+    #[serde(default)]
+    pub(super) keys: Vec<KeyTable>,
+    /// What visitors are told.
+    pub(super) status_page: Option<StatusTable>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,6 +65,27 @@ pub(super) struct Server {
     /// Its certificates.
     #[serde(default)]
     pub(super) tlsa: Vec<Tlsa>,
+    /// The folder that its sites are in.
+    pub(super) www: Option<PathBuf>,
+    /// How it is reached over SSH.
+    pub(super) ssh: Option<String>,
+    /// Which host keys are right.
+    #[serde(default)]
+    pub(super) host_keys: Vec<String>,
+    /// What starts the agent there.
+    pub(super) agent: Option<String>,
+}
+
+impl Server {
+    /// What concerns mirroring.
+    pub(super) fn host(&mut self) -> HostTable {
+        HostTable {
+            www: self.www.take(),
+            ssh: self.ssh.take(),
+            host_keys: std::mem::take(&mut self.host_keys),
+            agent: self.agent.take(),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -140,6 +180,15 @@ pub(super) struct NameServer {
 pub(super) enum Site {
     Uk,
     Us,
+}
+
+impl Site {
+    pub(super) fn id(self) -> SiteId {
+        match self {
+            Site::Uk => SiteId::Uk,
+            Site::Us => SiteId::Us,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]

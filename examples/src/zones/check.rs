@@ -40,7 +40,8 @@ impl Check {
         let mut findings: Vec<Diagnostic> = Vec::new();
         for file in &self.files {
             if file.extension().is_some_and(|extension| extension == "toml") {
-                findings.extend(of_network(file)?);
+                let network = Network::load(file).map_err(Failure::failed)?;
+                findings.extend(of_network(&network, file));
                 continue;
             }
             let reading = read(file, self.origin.as_ref())?;
@@ -66,8 +67,7 @@ impl Check {
 }
 
 /// What is wrong with the domains of a configuration, each told at the domain's line.
-fn of_network(file: &Path) -> Result<Vec<Diagnostic>, Failure> {
-    let network = Network::load(file).map_err(Failure::failed)?;
+pub(super) fn of_network(network: &Network, file: &Path) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     for (name, domain) in network.topology.domains() {
         let line = network.domain_lines.get(name).copied().unwrap_or_default();
@@ -79,5 +79,5 @@ fn of_network(file: &Path) -> Result<Vec<Diagnostic>, Failure> {
             finding
         }));
     }
-    Ok(findings)
+    findings
 }

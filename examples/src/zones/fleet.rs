@@ -68,16 +68,24 @@ impl Chosen {
     ///
     /// # Errors
     /// [`Failure`] with everything that is wrong with it, or with a domain that it does not have.
-    pub fn topology(&self) -> Result<Topology, Failure> {
-        let topology = Network::load(&self.config).map_err(Failure::failed)?.topology;
-        let known = |name: &&Name| topology.domain(name).is_some();
+    pub fn network(&self) -> Result<Network, Failure> {
+        let network = Network::load(&self.config).map_err(Failure::failed)?;
+        let known = |name: &&Name| network.topology.domain(name).is_some();
         match self.domain.iter().find(|name| !known(name)) {
             Some(name) => {
                 let config = self.config.display();
                 Err(Failure::failed(format!("{config} has no domain {name}")))
             }
-            None => Ok(topology),
+            None => Ok(network),
         }
+    }
+
+    /// Sites, name servers and domains of the configuration.
+    ///
+    /// # Errors
+    /// As [`network`](Chosen::network).
+    pub fn topology(&self) -> Result<Topology, Failure> {
+        Ok(self.network()?.topology)
     }
 
     /// The zones that are meant.

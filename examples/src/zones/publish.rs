@@ -91,6 +91,8 @@ impl PlanZones {
 
 /// Brings all six name servers to what the configuration says.
 ///
+/// A plan that would make a zone wrong, or changes much besides addresses, waits for --confirm.
+///
 /// Exit codes: 0 all six serve it, 3 some do not, or the other controller was faster, 4 refused by a guard.
 #[derive(Debug, Args)]
 pub struct Publish {

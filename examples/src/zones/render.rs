@@ -1,14 +1,16 @@
 //! `zones render`: what each name server reads.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use dns_failover::{Active, Epoch, EpochRecord, Name, SiteId, ZoneTexts, render};
+use dns_failover::{Active, Diagnostic, Epoch, EpochRecord, Name, SiteId, ZoneTexts, render};
 use mirror_core::write_json_line;
 use serde_json::json;
 
+use super::check::of_network;
 use super::fleet::{Chosen, now};
+use super::tell;
 use crate::keys::Failure;
 use crate::outcome::Outcome;
 
@@ -17,6 +19,8 @@ use crate::outcome::Outcome;
 ///
 /// Each folder goes to its server as it is. Zones that a server keeps itself are written only where there
 /// are none, so that rendering again never takes back what was published.
+///
+/// Exit code 3: it is written, and a zone is wrong, so that servers may refuse it.
 #[derive(Debug, Args)]
 pub struct Render {
     #[command(flatten)]
@@ -43,7 +47,13 @@ impl Render {
         as_json: bool,
         out: &mut impl Write,
     ) -> Result<Outcome, Failure> {
-        let topology = self.chosen.topology()?;
+        let network = self.chosen.network()?;
+        let mut errors = of_network(&network, &self.chosen.config);
+        errors.retain(Diagnostic::is_error);
+        // Where nobody listens, the exit code still says it.
+        let _ = tell(&errors, &mut io::stderr().lock());
+        let outcome = if errors.is_empty() { Outcome::Done } else { Outcome::DoneWithProblems };
+        let topology = network.topology;
         if let Some(name) = self.server.iter().find(|name| topology.server_index(name).is_none()) {
             return Err(Failure::failed(format!("there is no name server {name}")));
         }
@@ -79,10 +89,10 @@ impl Render {
         }
         if as_json {
             let object = json!({
-                "format": 1, "command": "render", "outcome": Outcome::Done, "servers": servers,
+                "format": 1, "command": "render", "outcome": outcome, "servers": servers,
             });
             write_json_line(out, &object).map_err(Failure::failed)?;
         }
-        Ok(Outcome::Done)
+        Ok(outcome)
     }
 }

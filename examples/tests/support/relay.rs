@@ -49,9 +49,15 @@ pub(crate) fn run(config: &Path, arguments: &[&str], input: &str) -> Output {
 impl Relay {
     /// Starts one and waits until it is ready.
     pub(crate) fn start(config: &Path) -> Relay {
+        Relay::start_with(config, &[])
+    }
+
+    /// [`start`](Self::start) with more arguments.
+    pub(crate) fn start_with(config: &Path, arguments: &[&str]) -> Relay {
         let log = config.with_extension("log");
         let errors = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut process = dual_mail(config)
+            .args(arguments)
             .args(["relay", "--verbose"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,8 +1,7 @@
 //! One server that reads files. There is no prerequisite here: what it serves is looked at just before,
 //! and a higher epoch is left alone.
 
-use super::survey::Views;
-use super::{Job, Outcome, Progress, Publisher, push, watch};
+use super::{Job, Outcome, Progress, Publisher, Seen, push, watch};
 use crate::wire::Trouble;
 use crate::zone::Zone;
 
@@ -11,14 +10,14 @@ pub(super) fn write(
     publisher: &Publisher<'_>,
     index: usize,
     jobs: &[Job],
-    views: &[Views],
+    seen: &Seen<'_>,
 ) -> Vec<Option<Progress>> {
     let server = &publisher.topology.name_servers()[index];
     let mut results = Vec::with_capacity(jobs.len());
     let mut behind = Vec::new();
     let mut zones: Vec<&Zone> = Vec::new();
-    for (place, (job, views)) in jobs.iter().zip(views).enumerate() {
-        let (Some(view), Some(_)) = (&views[index], &job.servers[index]) else {
+    for (place, job) in jobs.iter().enumerate() {
+        let (Some(view), Some(_)) = (seen(place), &job.servers[index]) else {
             results.push(None);
             continue;
         };

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, mpsc};
 
-use super::survey::{View, Views};
-use super::{Job, Outcome, Progress, Publisher, Session, watch};
+use super::survey::View;
+use super::{Job, Outcome, Progress, Publisher, Seen, Session, watch};
 use crate::diff::Diff;
 use crate::epoch::EpochRecord;
 use crate::name::Name;
@@ -17,7 +17,7 @@ pub(super) fn push(
     publisher: &Publisher<'_>,
     index: usize,
     jobs: &[Job],
-    views: &[Views],
+    seen: &Seen<'_>,
     bases: &[Vec<Arc<Zone>>],
     tell: &[mpsc::Sender<usize>],
 ) -> Vec<Option<Progress>> {
@@ -26,8 +26,8 @@ pub(super) fn push(
     let mut places = Vec::new();
     let server = &publisher.topology.name_servers()[index];
     let mut session = None;
-    for (place, (job, views)) in jobs.iter().zip(views).enumerate() {
-        let (Some(view), Some(_)) = (&views[index], &job.servers[index]) else {
+    for (place, job) in jobs.iter().enumerate() {
+        let (Some(view), Some(_)) = (seen(place), &job.servers[index]) else {
             results.push(None);
             continue;
         };
@@ -90,10 +90,8 @@ pub(super) fn push(
                 Ok(rcode) => Trouble::Refused { rcode },
                 Err(trouble) => trouble,
             };
-            results[place] = Some(Progress {
-                pushed: false,
-                outcome: Some(refused(&views[place], index, trouble)),
-            });
+            results[place] =
+                Some(Progress { pushed: false, outcome: Some(refused(seen(place), trouble)) });
         }
     }
     let zones = applied.iter().map(|(place, changed)| (&jobs[*place], changed.as_slice()));
@@ -118,9 +116,9 @@ pub(super) fn at_once(view: &Result<View, Trouble>, job: &Job) -> Option<Outcome
 }
 
 /// An update whose prerequisite did not hold was overtaken: the next round sees by what.
-fn refused(views: &Views, index: usize, trouble: Trouble) -> Outcome {
+fn refused(seen: Option<&Result<View, Trouble>>, trouble: Trouble) -> Outcome {
     let overtaken = [Rcode::NXRRSET, Rcode::YXRRSET];
-    match (&trouble, &views[index]) {
+    match (&trouble, seen) {
         (Trouble::Refused { rcode }, Some(Ok(view))) if overtaken.contains(rcode) => diverged(view),
         _ => Outcome::of(trouble),
     }

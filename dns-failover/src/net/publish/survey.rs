@@ -1,6 +1,9 @@
 //! What servers serve now.
 
-use std::thread;
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{self, Scope};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +45,76 @@ impl View {
 /// What all servers say of one zone, none where a server does not serve it by design.
 pub(super) type Views = [Option<Result<View, Trouble>>; NAME_SERVERS];
 
+/// What one server says of all zones, in the order of the jobs.
+pub(super) type Column = Vec<Option<Result<View, Trouble>>>;
+
+/// After half of the servers have answered, the others are waited for as long as they go on coming in
+/// with less than this between them: a name server across the world takes two round trips.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// What the quick servers say, and where the slow ones will.
+pub(super) struct Early {
+    /// Zone by zone. A server that is waited for no longer counts as out of reach here.
+    pub(super) views: Vec<Views>,
+    /// By the index of the server, what it says once it has said it.
+    pub(super) late: BTreeMap<usize, Receiver<Column>>,
+}
+
 impl Publisher<'_> {
+    /// Asks all servers at once, and does not wait long for those that are slower than half of them: what
+    /// is dead is so until a timeout, and must not keep the living from being told.
+    pub(super) fn survey_early<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        jobs: &[Job],
+    ) -> Early {
+        let (done, some_done) = mpsc::channel();
+        let mut columns: BTreeMap<usize, Receiver<Column>> = BTreeMap::new();
+        for (index, server) in self.topology.name_servers().iter().enumerate() {
+            let served: Vec<Option<Name>> = jobs
+                .iter()
+                .map(|job| job.servers[index].is_some().then(|| job.name.clone()))
+                .collect();
+            let (say, column) = mpsc::channel();
+            columns.insert(index, column);
+            let done = done.clone();
+            scope.spawn(move || {
+                let column = self.ask(server, &served);
+                let answers = column.iter().flatten().any(Result::is_ok);
+                // Whoever asked may have gone on without it.
+                let _ = say.send(column);
+                let _ = done.send((index, answers));
+            });
+        }
+        drop(done);
+        let mut asked: [Option<std::vec::IntoIter<_>>; NAME_SERVERS] = Default::default();
+        let mut answering = 0;
+        while !columns.is_empty() {
+            let patience = if answering * 2 >= NAME_SERVERS { GRACE } else { Duration::MAX };
+            let (index, answers) = match some_done.recv_timeout(patience) {
+                Ok(done) => done,
+                Err(RecvTimeoutError::Timeout) => break,
+                // One that panicked has said nothing; its scope tells.
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            answering += usize::from(answers);
+            let column = columns.remove(&index).and_then(|column| column.recv().ok());
+            asked[index] = column.map(Vec::into_iter);
+        }
+        let not_yet = |job: &Job, index: usize| {
+            let why = "it has not answered yet".to_owned();
+            job.servers[index].is_some().then_some(Err(Trouble::Unreachable { why }))
+        };
+        let view = |job: &Job, index: usize| match &mut asked[index] {
+            Some(column) => column.next().flatten(),
+            None => not_yet(job, index),
+        };
+        let mut view = view;
+        let views = jobs.iter().map(|job| std::array::from_fn(|index| view(job, index)));
+        let views = views.collect();
+        Early { views, late: columns }
+    }
+
     pub(super) fn survey(&self, jobs: &[Job]) -> Vec<Views> {
         let columns = thread::scope(|scope| {
             let servers = self.topology.name_servers().iter().enumerate();
@@ -59,20 +131,20 @@ impl Publisher<'_> {
         jobs.iter().map(|_| std::array::from_fn(|index| columns[index].next().flatten())).collect()
     }
 
-    pub(super) fn column(
-        &self,
-        index: usize,
-        server: &NameServer,
-        jobs: &[Job],
-    ) -> Vec<Option<Result<View, Trouble>>> {
-        let served = |job: &&Job| job.servers[index].is_some();
-        let names: Vec<&Name> = jobs.iter().filter(served).map(|job| &job.name).collect();
+    pub(super) fn column(&self, index: usize, server: &NameServer, jobs: &[Job]) -> Column {
+        let served = |job: &Job| job.servers[index].is_some().then(|| job.name.clone());
+        self.ask(server, &jobs.iter().map(served).collect::<Vec<_>>())
+    }
+
+    /// Asks one server for these zones; for none where it does not serve one by design.
+    fn ask(&self, server: &NameServer, served: &[Option<Name>]) -> Column {
+        let names: Vec<&Name> = served.iter().flatten().collect();
         let views = match Session::open(self.network, server) {
             Ok(mut session) => look(&mut session, &names),
             Err(trouble) => vec![Err(trouble); names.len()],
         };
         let mut views = views.into_iter();
-        jobs.iter().map(|job| served(&job).then(|| views.next()).flatten()).collect()
+        served.iter().map(|name| name.as_ref().and_then(|_| views.next())).collect()
     }
 }
 

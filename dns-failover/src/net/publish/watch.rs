@@ -3,8 +3,8 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::survey::{Views, answer, look};
-use super::{Job, Outcome, Progress, Publisher, Session};
+use super::survey::{answer, look};
+use super::{Job, Outcome, Progress, Publisher, Seen, Session};
 use crate::name::Name;
 use crate::rdata::RecordType;
 use crate::wire::{self, Trouble};
@@ -49,20 +49,24 @@ pub(super) fn follow(
     publisher: &Publisher<'_>,
     index: usize,
     jobs: &[Job],
-    views: &[Views],
+    seen: &Seen<'_>,
     told: &mpsc::Receiver<usize>,
 ) -> Vec<Option<Progress>> {
     let server = &publisher.topology.name_servers()[index];
     let mut results: Vec<Option<Progress>> = Vec::with_capacity(jobs.len());
     let mut behind = Vec::new();
-    for (place, (job, views)) in jobs.iter().zip(views).enumerate() {
-        let outcome = match (&views[index], &job.goal) {
+    for (place, job) in jobs.iter().enumerate() {
+        let outcome = match (seen(place), &job.goal) {
             (None, _) => {
                 results.push(None);
                 continue;
             }
             (Some(Ok(view)), Some(goal)) if view.is_at(goal.record, &goal.digest) => {
                 Some(Outcome::AlreadyThere)
+            }
+            // A moment ago it was out of reach, and finding that out again takes a timeout.
+            (Some(Err(trouble @ Trouble::Unreachable { .. })), Some(_)) => {
+                Some(Outcome::of(trouble.clone()))
             }
             // It may be one that learns of the zone now, so its word is not the last one yet.
             (Some(view), Some(_)) => {
