@@ -379,6 +379,7 @@ fn the_queue_can_be_changed_with_the_relay_running_or_not() {
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("there is no message 01M82C2QJ29F"));
     let probe = said(&["probe", "--send", "bob@example.org"], "");
     assert!(probe.contains("holds it, under our name for it"), "{probe}");
+    assert_eq!(probe.matches("stores it byte for byte").count(), 2, "{probe}");
     relay.stop();
 }
 

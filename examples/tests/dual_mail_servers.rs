@@ -92,6 +92,7 @@ fn the_program_from_postfix_to_two_dovecots_with_one_of_them_killed() {
         "IMAP",
         "PIPELINING",
         "holds it, under our name for it",
+        "stores it byte for byte",
     ] {
         assert!(probe.contains(words), "no {words:?}: {probe}");
     }

@@ -49,6 +49,12 @@ pub trait Leg: fmt::Debug + Send + Sync {
     /// Asked before something in doubt is sent again; [`Presence::Unknown`] where the leg cannot tell.
     fn contains(&self, job: &Job, recipient: usize) -> Presence;
 
+    /// The message as the account of that recipient has it, with CRLF line ends and whatever the
+    /// last server put on top; none where it is not there or the leg cannot look.
+    fn stored(&self, _job: &Job, _recipient: usize) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Tries how far a delivery would come, without one: address, name, greeting, log-in.
     ///
     /// The lines are for people, one for each step that went well.

@@ -364,6 +364,9 @@ fn an_account_is_asked_by_imap_and_answers() {
     leg.deliver(&mut work);
     assert!(matches!(work.all()[0], Outcome::Delivered(_)), "{}", work.words());
     assert_eq!(leg.contains(&sent, 0), Presence::Present);
+    let found = leg.stored(&sent, 0).unwrap();
+    assert!(found.ends_with(sent.message.as_bytes()), "{}", String::from_utf8_lossy(&found));
+    assert_eq!(leg.stored(&job(8, &[USER], "x"), 0), None);
     assert_eq!(leg.contains(&job(8, &[USER], "x"), 0), Presence::Absent);
 
     // A wrong password is no answer about the message.

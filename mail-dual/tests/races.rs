@@ -6,12 +6,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use mail_dual::testing::{Behaviour, ManualClock, MemoryLeg};
+use mail_dual::testing::{Behaviour, ManualClock, MemoryDisk, MemoryLeg};
 use mail_dual::{
-    Accept, AckPolicy, Arrival, BouncePolicy, Clock, CompactReport, Engine, Envelope, Event,
-    ForwardPath, Handle, LegSetting, MemSpool, Observer, Port, Presence, RawMessage, Recovered,
-    RecoveryReport, ReversePath, Route, RoutingTable, Settings, Spool, SpoolError, SpoolId, Stored,
-    Submission, Timestamp, Transition,
+    Accept, AckPolicy, Arrival, BouncePolicy, Clock, CompactReport, Engine, Envelope, Event, Feed,
+    ForwardPath, Handle, Job, Leg, LegSetting, LogOptions, LogSpool, MemSpool, Observer, Outcome,
+    Port, Presence, RawMessage, Recovered, RecoveryReport, ReversePath, Route, RoutingTable,
+    Settings, Silent, Spool, SpoolError, SpoolId, Stored, Submission, Timestamp, Transition,
 };
 
 /// A spool on a disk that is as slow as the test likes.
@@ -262,4 +262,79 @@ fn a_peer_that_has_refused_a_message_is_not_said_to_have_it() {
         assert!(!relay.handle.accept(submission()).unwrap().at_peer);
     }
     relay.until_empty();
+}
+
+/// A leg that keeps what is on the disk when its server has stored a message and the answer has
+/// not been noted yet.
+#[derive(Debug)]
+struct Witness {
+    leg: Arc<MemoryLeg>,
+    disk: MemoryDisk,
+    seen: Mutex<Option<MemoryDisk>>,
+}
+
+struct Noted<'a>(&'a mut dyn Feed, &'a Witness);
+
+impl Feed for Noted<'_> {
+    fn next(&mut self) -> Option<Arc<Job>> {
+        self.0.next()
+    }
+
+    fn committing(&mut self, job: &Job, recipients: &[usize]) -> bool {
+        self.0.committing(job, recipients)
+    }
+
+    fn report(&mut self, job: &Job, recipient: usize, outcome: Outcome) {
+        self.1.seen.lock().unwrap().get_or_insert_with(|| self.1.disk.after_kill());
+        self.0.report(job, recipient, outcome);
+    }
+}
+
+impl Leg for Witness {
+    fn deliver(&self, feed: &mut dyn Feed) {
+        self.leg.deliver(&mut Noted(feed, self));
+    }
+
+    fn contains(&self, job: &Job, recipient: usize) -> Presence {
+        self.leg.contains(job, recipient)
+    }
+}
+
+#[test]
+fn i2_i8_killed_between_storing_and_noting_it_asks_before_it_sends() {
+    let run = |disk: &MemoryDisk, leg: &Arc<MemoryLeg>, now: u64| {
+        let witness =
+            Arc::new(Witness { leg: leg.clone(), disk: disk.clone(), seen: Mutex::default() });
+        let route =
+            Route { recipients: vec!["*".parse().unwrap()], legs: vec!["uk".parse().unwrap()] };
+        let mut settings = Settings::new("relay.example.net", RoutingTable::new(vec![route], []));
+        settings.reserve = 0;
+        let spool = LogSpool::open(Arc::new(disk.clone()), LogOptions::new(now)).unwrap();
+        let legs =
+            vec![LegSetting { name: "uk".parse().unwrap(), leg: witness.clone(), connections: 1 }];
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(now)));
+        let (engine, _) =
+            Engine::open(settings, legs, Arc::new(spool), clock, Arc::new(Silent)).unwrap();
+        (engine, witness)
+    };
+    let through = |engine: &mut Engine| {
+        engine.start().unwrap();
+        for _ in 0..6000 {
+            if engine.handle().queue_len() == 0 {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        panic!("{:?}", engine.handle().list(None, 10));
+    };
+    let leg = Arc::new(MemoryLeg::new());
+    let (mut engine, witness) = run(&MemoryDisk::new(), &leg, START);
+    engine.handle().accept(submission()).unwrap();
+    through(&mut engine);
+    let found = witness.seen.lock().unwrap().take().unwrap();
+    // A process that starts with that disk has a message that may be there, and is.
+    let (mut again, _) = run(&found, &leg, START + 1);
+    assert_eq!(again.handle().queue_len(), 1);
+    through(&mut again);
+    assert_eq!(leg.taken().len(), 1);
 }

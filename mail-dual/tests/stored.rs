@@ -55,6 +55,9 @@ fn a_maildir_has_each_message_whole_and_once() {
     );
 
     assert_eq!(leg.contains(&sent, 0), Presence::Present);
+    let found = leg.stored(&sent, 0).unwrap();
+    assert!(found.ends_with(sent.message.as_bytes()) && found.starts_with(b"Return-Path: "));
+    assert_eq!(leg.stored(&job(2, &["ann@y.org"], BODY), 0), None);
     assert_eq!(leg.contains(&job(2, &["ann@y.org"], BODY), 0), Presence::Absent);
     // Read, flagged, and moved to a folder.
     fs::rename(home.join("new").join(&new[0]), home.join("cur").join(format!("{}:2,S", new[0])))

@@ -45,6 +45,25 @@ impl Feed for One {
     }
 }
 
+/// What is stored must end with what was sent; the last server may put fields on top.
+fn judge(
+    stored: Option<&[u8]>,
+    job: &Job,
+    mut lines: Vec<String>,
+) -> (Vec<String>, Option<String>) {
+    match stored {
+        Some(bytes) if bytes.ends_with(job.message.as_bytes()) => {
+            lines.push("stores it byte for byte".to_owned());
+        }
+        Some(_) => {
+            let words = "it changes what it stores, so that signatures no longer hold there; look for a filter that rewrites messages";
+            return (lines, Some(words.to_owned()));
+        }
+        None => {}
+    }
+    (lines, None)
+}
+
 impl Probe {
     /// Tries all legs; the second is whether all can be used.
     ///
@@ -104,7 +123,7 @@ impl Probe {
             match leg.leg.contains(&job, 0) {
                 Presence::Present => {
                     lines.push("holds it, under our name for it".to_owned());
-                    return Ok((lines, None));
+                    return Ok(judge(leg.leg.stored(&job, 0).as_deref(), &job, lines));
                 }
                 Presence::Unknown => {
                     lines.push(

@@ -13,6 +13,8 @@ use crate::reply::Phase;
 const LONGEST_LINE: usize = 64 * 1024;
 /// The most lines of one answer.
 const MOST_LINES: usize = 10_000;
+/// So much may a server put on top of a message.
+const MOST_ON_TOP: usize = 64 * 1024;
 /// How long a session is kept for the next question. Many come together, when a connection broke
 /// with many messages on their way.
 const KEEP: Duration = Duration::from_secs(30);
@@ -87,7 +89,8 @@ impl ImapMailbox {
         loop {
             let old = kept.is_some();
             let session = kept.take().map_or_else(|| self.log_in(&user), Ok);
-            let answer = session.and_then(|mut session| Ok((session.look_for(job)?, session)));
+            let answer =
+                session.and_then(|mut session| Ok((session.look_for(job)?.is_some(), session)));
             match answer {
                 Ok((found, session)) => {
                     self.keep(user, session);
@@ -98,6 +101,16 @@ impl ImapMailbox {
                 Err(_) => return Presence::Unknown,
             }
         }
+    }
+
+    /// The message as it is in that account; none when it is not there or cannot be read.
+    pub fn stored(&self, job: &Job, recipient: usize) -> Option<Vec<u8>> {
+        let user = self.user(&job.envelope.recipients().get(recipient)?.path);
+        let mut session = self.log_in(&user).ok()?;
+        let number = session.look_for(job).ok()??;
+        let message = session.fetch(number, job.message.len().saturating_add(MOST_ON_TOP)).ok();
+        session.log_out();
+        message
     }
 
     fn user(&self, path: &ForwardPath) -> String {
@@ -209,8 +222,8 @@ impl Session {
         self.command(&command).map(drop)
     }
 
-    /// Whether one of the folders has a message with our id.
-    fn look_for(&mut self, job: &Job) -> Result<bool, Trouble> {
+    /// The number, in the folder that is then open, of a message with our id.
+    fn look_for(&mut self, job: &Job) -> Result<Option<u32>, Trouble> {
         let key = quoted(&format!("id {}", job.id))?;
         for folder in &self.config.clone().folders {
             self.command(&format!("EXAMINE {}", quoted(folder)?))?;
@@ -218,12 +231,35 @@ impl Session {
                 let mut words = line.split_ascii_whitespace();
                 let search = words.next() == Some("*")
                     && words.next().is_some_and(|word| word.eq_ignore_ascii_case("SEARCH"));
-                if search && words.next().is_some() {
-                    return Ok(true);
+                if search && let Some(number) = words.next().and_then(|word| word.parse().ok()) {
+                    return Ok(Some(number));
                 }
             }
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    /// A message of the folder that is open, when it has at most so many bytes.
+    fn fetch(&mut self, number: u32, most: usize) -> Result<Vec<u8>, Trouble> {
+        let tag = self.send(&format!("UID FETCH {number} BODY.PEEK[]"));
+        let mut message = None;
+        for _ in 0..MOST_LINES {
+            let line = self.line()?;
+            if line.starts_with(&tag) {
+                break;
+            }
+            // A literal (RFC 9051 §4.3): its length stands at the end of the line before it.
+            let length = line.strip_suffix('}').and_then(|line| line.rsplit_once('{'));
+            match length.and_then(|(_, length)| length.parse().ok()) {
+                Some(length) if length <= most && message.is_none() => {
+                    message = Some(self.bytes(length)?);
+                }
+                Some(_) => break,
+                None => {}
+            }
+        }
+        let words = "the IMAP server does not give the message that it has";
+        message.ok_or_else(|| trouble(Phase::Auth, Cause::Io(words.to_owned())))
     }
 
     fn log_out(&mut self) {
@@ -231,13 +267,19 @@ impl Session {
         let _ = self.command("LOGOUT");
     }
 
-    /// Sends a command and collects the lines before its OK.
-    fn command(&mut self, command: &str) -> Result<Vec<String>, Trouble> {
+    /// Sends a command; what the line that ends its answer begins with.
+    fn send(&mut self, command: &str) -> String {
         self.number += 1;
         let tag = format!("a{} ", self.number);
         self.outbox.push(tag.as_bytes());
         self.outbox.push(command.as_bytes());
         self.outbox.push(b"\r\n");
+        tag
+    }
+
+    /// Sends a command and collects the lines before its OK.
+    fn command(&mut self, command: &str) -> Result<Vec<String>, Trouble> {
+        let tag = self.send(command);
         let mut lines = Vec::new();
         loop {
             let line = self.line()?;
@@ -269,11 +311,24 @@ impl Session {
                 let words = "the IMAP server's line is too long".to_owned();
                 return Err(trouble(Phase::Auth, Cause::Io(words)));
             }
-            let block = self.config.timeouts.block;
-            match self.link.exchange(&mut self.outbox, &mut self.inbox, deadline, block, None) {
-                Ok(Exchanged::Received | Exchanged::Sent | Exchanged::Rung) => {}
-                Err(error) => return Err(lost(Phase::Auth)(error)),
-            }
+            self.wait(deadline)?;
+        }
+    }
+
+    fn bytes(&mut self, length: usize) -> Result<Vec<u8>, Trouble> {
+        let deadline = Deadline::after(self.config.timeouts.command);
+        while self.inbox.len() < length {
+            self.wait(deadline)?;
+        }
+        Ok(self.inbox.drain(..length).collect())
+    }
+
+    /// Sends what is to be sent, or waits for more.
+    fn wait(&mut self, deadline: Deadline) -> Result<(), Trouble> {
+        let block = self.config.timeouts.block;
+        match self.link.exchange(&mut self.outbox, &mut self.inbox, deadline, block, None) {
+            Ok(Exchanged::Received | Exchanged::Sent | Exchanged::Rung) => Ok(()),
+            Err(error) => Err(lost(Phase::Auth)(error)),
         }
     }
 }

@@ -126,6 +126,32 @@ impl MaildirLeg {
         Ok(Held { root, tmp, new, cur })
     }
 
+    /// The file that holds the message for one recipient.
+    fn look_for(&self, job: &Job, recipient: usize) -> io::Result<Option<(OwnedFd, Vec<u8>)>> {
+        let Some(recipient) = job.envelope.recipients().get(recipient) else { return Ok(None) };
+        let Some(folder) = self.path_of(&recipient.path) else { return Ok(None) };
+        let held = MaildirLeg { create: false, ..self.clone() }.open(&folder)?;
+        let name = file_name(job, &recipient.path);
+        for folder in [held.new, held.cur] {
+            if let Some(found) = find(folder, &name)? {
+                return Ok(Some(found));
+            }
+        }
+        // Readers and filters move messages to folders, which are Maildirs with a dot.
+        let has_dot = |name: &[u8]| name.starts_with(b".") && name != b"." && name != b"..";
+        for folder in names(held.root.as_fd(), has_dot)? {
+            let Ok(folder) = open_below(held.root.as_fd(), &folder) else { continue };
+            for part in [&b"new"[..], b"cur"] {
+                if let Ok(part) = open_below(folder.as_fd(), part)
+                    && let Some(found) = find(part, &name)?
+                {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     fn deliver_one(&self, job: &Job, recipient: usize, feed: &mut dyn Feed) -> Outcome {
         let path = &job.envelope.recipients()[recipient].path;
         let trouble = |phase, cause| Trouble { phase, scope: Scope::Recipient, cause };
@@ -243,18 +269,16 @@ fn names(
     Ok(found)
 }
 
-/// Whether a file of this name, whatever flags a reader added to it, is in `new` or `cur`.
-fn holds(folder: BorrowedFd<'_>, name: &str) -> rustix::io::Result<bool> {
+/// The file of this name in `folder`, whatever flags a reader has added to it.
+fn find(folder: OwnedFd, name: &str) -> rustix::io::Result<Option<(OwnedFd, Vec<u8>)>> {
     let ours = |found: &[u8]| {
         found.strip_prefix(name.as_bytes()).is_some_and(|rest| matches!(rest, [] | [b':', ..]))
     };
-    if names(folder, ours)?.is_empty() {
-        return Ok(false);
-    }
+    let Some(name) = names(folder.as_fd(), ours)?.pop_first() else { return Ok(None) };
     // It may have been put there by a process that was killed before it had done this, and counts
     // as delivered from now on.
-    sys::fsync(folder)?;
-    Ok(true)
+    sys::fsync(&folder)?;
+    Ok(Some((folder, name)))
 }
 
 impl Leg for MaildirLeg {
@@ -268,36 +292,31 @@ impl Leg for MaildirLeg {
     }
 
     fn contains(&self, job: &Job, recipient: usize) -> Presence {
-        let look = || -> io::Result<bool> {
-            let Some(recipient) = job.envelope.recipients().get(recipient) else {
-                return Ok(false);
-            };
-            let Some(folder) = self.path_of(&recipient.path) else { return Ok(false) };
-            let held = MaildirLeg { create: false, ..self.clone() }.open(&folder)?;
-            let name = file_name(job, &recipient.path);
-            if holds(held.new.as_fd(), &name)? || holds(held.cur.as_fd(), &name)? {
-                return Ok(true);
-            }
-            // Readers and filters move messages to folders, which are Maildirs with a dot.
-            for folder in names(held.root.as_fd(), |name| {
-                name.starts_with(b".") && name != b"." && name != b".."
-            })? {
-                let Ok(folder) = open_below(held.root.as_fd(), &folder) else { continue };
-                for part in [&b"new"[..], b"cur"] {
-                    if let Ok(part) = open_below(folder.as_fd(), part)
-                        && holds(part.as_fd(), &name)?
-                    {
-                        return Ok(true);
-                    }
-                }
-            }
-            Ok(false)
-        };
-        match look() {
-            Ok(true) => Presence::Present,
-            Ok(false) => Presence::Absent,
+        match self.look_for(job, recipient) {
+            Ok(Some(_)) => Presence::Present,
+            Ok(None) => Presence::Absent,
             Err(_) => Presence::Unknown,
         }
+    }
+
+    fn stored(&self, job: &Job, recipient: usize) -> Option<Vec<u8>> {
+        let (folder, name) = self.look_for(job, recipient).ok()??;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = sys::openat(folder, &*name, flags, Mode::empty()).ok()?;
+        let mut bytes = Vec::new();
+        let most = job.message.len() as u64 + 64 * 1024;
+        io::Read::read_to_end(&mut io::Read::take(std::fs::File::from(file), most), &mut bytes)
+            .ok()?;
+        let lines = bytes.split_inclusive(|&byte| byte == b'\n');
+        Some(
+            lines
+                .flat_map(|line| match line.strip_suffix(b"\n") {
+                    Some(line) => [line, b"\r\n"],
+                    None => [line, b""],
+                })
+                .collect::<Vec<_>>()
+                .concat(),
+        )
     }
 
     fn probe(&self) -> Result<Vec<String>, Trouble> {

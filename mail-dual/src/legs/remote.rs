@@ -143,6 +143,10 @@ impl Leg for RemoteLeg {
         }
     }
 
+    fn stored(&self, job: &Job, recipient: usize) -> Option<Vec<u8>> {
+        self.config.mailbox.as_ref()?.stored(job, recipient)
+    }
+
     fn probe(&self) -> Result<Vec<String>, Trouble> {
         let config = &self.config;
         let mut lines = Vec::new();
