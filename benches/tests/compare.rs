@@ -57,7 +57,7 @@ fn a_program_that_writes_when_nothing_changed_gets_no_figure() {
 fn an_unknown_scenario_is_refused_before_anything_is_made() {
     let output = compare(&["--only", "nothing"]);
     assert!(!output.status.success());
-    assert!(text(&output.stderr).contains("choose from: keys-ed25519"), "{output:?}");
+    assert!(text(&output.stderr).contains("choose from: zones-one, "), "{output:?}");
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use keygen_helper::{Host, HostCheck, KnownHosts, Marker, PublicKey};
 use mirror_core::{HostKeyCheck, HostKeys, LinkError, Pin};
 
+use crate::capped;
+
 /// How a server's key is judged: by pins where there are any, else by known_hosts files. Those
 /// among `files` that nobody asked for by name may be missing.
 ///
@@ -25,7 +27,7 @@ pub fn host_keys(
         let failed = |why: &dyn std::fmt::Display| {
             LinkError::Unready(format!("cannot use the known hosts in {file:?}: {why}"))
         };
-        match std::fs::read(file) {
+        match capped::bytes(file, capped::CONFIGURATION) {
             Ok(bytes) => known.push(KnownHosts::parse(bytes).map_err(|error| failed(&error))?),
             Err(error) if error.kind() == io::ErrorKind::NotFound && may_be_missing => {}
             Err(error) => return Err(failed(&error)),

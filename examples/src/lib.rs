@@ -3,6 +3,7 @@
 //! `failover`, and `network.toml`.
 
 pub mod agent;
+pub mod capped;
 pub mod dates;
 #[cfg(feature = "drill")]
 pub mod drill;

@@ -9,12 +9,12 @@ pub mod send;
 mod tables;
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use dns_failover::SiteId;
 use mail_dual::{AckPolicy, LegSetting, Settings};
 
+use crate::capped;
 use crate::network::Network;
 
 pub use self::tables::{LegTable, ListenTable, MailTables, RetryTable};
@@ -69,7 +69,7 @@ impl Config {
     /// One sentence on what to change, with the line where it is known; all of them of a
     /// `network.toml`.
     pub fn read_at(path: &Path, here: Option<SiteId>) -> Result<Config, Failure> {
-        let text = fs::read_to_string(path).map_err(|error| {
+        let text = capped::text(path, capped::CONFIGURATION).map_err(|error| {
             let path = path.display();
             Failure::usage(format!("cannot read the configuration {path}: {error}"))
         })?;

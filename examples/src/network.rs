@@ -24,6 +24,7 @@ use dns_failover::{
     ZoneReader,
 };
 
+use crate::capped;
 use crate::failover::config::Failover;
 use crate::mail::MailTables;
 pub use keys::LoginKey;
@@ -87,11 +88,7 @@ impl Network {
 
     fn text(file: &Path) -> Result<String, BadNetwork> {
         let whole = |what: String| BadNetwork { file: file.to_owned(), problems: vec![(0, what)] };
-        let mut text = String::new();
-        let opened = fs::File::open(file).map_err(|error| whole(error.to_string()))?;
-        let taken = opened.take(MAX_FILE).read_to_string(&mut text);
-        taken.map_err(|error| whole(error.to_string()))?;
-        Ok(text)
+        capped::text(file, MAX_FILE).map_err(|error| whole(error.to_string()))
     }
 
     /// Reads a file as [`load`](Network::load) does, but not the keys that change name servers: for those who

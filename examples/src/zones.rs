@@ -7,17 +7,20 @@ pub mod print;
 pub mod publish;
 pub mod render;
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use dns_failover::{Diagnostic, IncludeFolder, Name, NoIncludes, Reading, ZoneReader};
 
+use crate::capped;
 use crate::keys::Failure;
+
+/// Some ten million records.
+const MOST: u64 = 1 << 30;
 
 /// Reads a zone file. What it includes must lie in its folder or below it.
 fn read(file: &Path, origin: Option<&Name>) -> Result<Reading, Failure> {
-    let text = fs::read(file).map_err(|error| Failure::of(file, error))?;
+    let text = capped::bytes(file, MOST).map_err(|error| Failure::of(file, error))?;
     let parent = match file.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),

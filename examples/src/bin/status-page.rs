@@ -12,6 +12,7 @@ use dns_failover::daemon::{Views, now, service_of};
 use dns_failover::decision::{Effect, Timestamp};
 use dns_failover::journal::JournalDir;
 use dns_failover::status::{Impact, Page, Progress, Source, Update, Written, atom, html, json};
+use examples::capped;
 use examples::failover::Chosen;
 use examples::keys::Failure;
 use examples::outcome::Outcome;
@@ -127,7 +128,8 @@ fn write_page(arguments: &Arguments) -> Result<Outcome, Failure> {
 
 fn written(path: Option<&Path>) -> Result<Vec<Written>, Failure> {
     let Some(path) = path else { return Ok(Vec::new()) };
-    let text = fs::read_to_string(path).map_err(|error| Failure::of(path, error))?;
+    let text =
+        capped::text(path, capped::CONFIGURATION).map_err(|error| Failure::of(path, error))?;
     let notes: Notes = toml::from_str(&text).map_err(|error| Failure::of(path, error))?;
     let update = |told: Told| {
         let at =

@@ -11,6 +11,7 @@ use dns_failover::sim::{Contestant, Faults, Tally, table, year};
 use mirror_core::write_json_line;
 use serde_json::json;
 
+use crate::capped;
 use crate::keys::Failure;
 use crate::outcome::Outcome;
 
@@ -47,8 +48,8 @@ impl Simulate {
         let faults = match &self.faults {
             None => Faults::default(),
             Some(path) => {
-                let text =
-                    std::fs::read_to_string(path).map_err(|error| Failure::of(path, error))?;
+                let text = capped::text(path, capped::CONFIGURATION)
+                    .map_err(|error| Failure::of(path, error))?;
                 Faults::parse(&text).map_err(|error| Failure::of(path, error))?
             }
         };

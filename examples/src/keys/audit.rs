@@ -13,6 +13,7 @@ use keygen_helper::{AuthorizedKeys, Content, Strength};
 use serde::Serialize;
 
 use super::{Answer, Failure, bytes};
+use crate::capped;
 use crate::outcome::Outcome;
 
 /// Says what keeps sshd from reading an authorized_keys file (StrictModes), and what to do about it.
@@ -170,7 +171,8 @@ fn without_parents(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn read(path: &str) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| Failure::of(Path::new(path), error))
+    let path = Path::new(path);
+    capped::bytes(path, capped::CONFIGURATION).map_err(|error| Failure::of(path, error))
 }
 
 /// The file that a path stands for.

@@ -1,6 +1,5 @@
 //! From the tables to legs and listeners.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use mail_dual::{
 
 use super::Failure;
 use super::tables::{LegTable, ListenTable, MailboxTable, Protocol, TlsMode};
+use crate::capped;
 
 /// How many connections a leg gets when nothing is said.
 const CONNECTIONS: usize = 4;
@@ -112,7 +112,7 @@ fn identity(certificate: Option<&Path>, key: Option<&Path>) -> Result<Option<Ide
 
 /// The first line of a file.
 fn password(file: &Path) -> Result<String, String> {
-    let text = fs::read_to_string(file)
+    let text = capped::text(file, capped::CONFIGURATION)
         .map_err(|error| format!("cannot read the password in {}: {error}", file.display()))?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
