@@ -59,11 +59,21 @@ pub(crate) struct Setup {
 
 impl Chosen {
     fn setup(&self) -> Result<Setup, Failure> {
-        let network = Network::load(&self.config).map_err(Failure::failed)?;
+        // The keys of name servers are no business of whoever mirrors files.
+        let network = Network::load_without_keys(&self.config).map_err(Failure::failed)?;
         let none =
             "there are no [mirror] and [[sites]]; examples/network.toml shows what is in them";
         let sites = network.sites.ok_or_else(|| Failure::of(&self.config, none))?;
         sites.chosen(&self.names).map_err(Failure::failed)?;
+        let reached = |id| sites.hosts.get(&id).is_some_and(|host: &Host| host.ssh.is_some());
+        if reached(self.here) && !reached(self.here.other()) {
+            let other = self.here.other();
+            let why = format!(
+                "nothing says how {other} is reached from here, and its folder would be taken for one of this \
+                 machine; add ssh = \"ssh://…\" to [servers.{other}], or say --here {other} if this is {other}"
+            );
+            return Err(Failure::of(&self.config, why));
+        }
         let (config, names) = (self.config.clone(), self.names.clone());
         Ok(Setup { sites, here: self.here, config, names })
     }
@@ -94,11 +104,30 @@ impl Setup {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         let file = File::create(folder.join("lock")).map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock { _file: file }),
+            Ok(()) => self.settle(folder).map(|()| Lock { _file: file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::refused(
                 "another run of site is at work here; nothing was done; wait for it to end",
             )),
             Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// A machine is one of the two servers and stays it: a unit that was copied from the other one would
+    /// turn every direction.
+    fn settle(&self, folder: &Path) -> Result<(), Failure> {
+        let (path, here) = (folder.join("here"), self.here.as_str());
+        match fs::read_to_string(&path) {
+            Ok(said) if said.trim() == here => Ok(()),
+            Ok(said) => Err(Failure::refused(format!(
+                "{}: this machine has been {} so far, not {here}; nothing was done; say --here {0}, or remove the \
+                 file if it has become the other server",
+                path.display(),
+                said.trim()
+            ))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                put(&path, here.as_bytes()).map_err(|error| Failure::of(&path, error))
+            }
+            Err(error) => Err(Failure::of(&path, error)),
         }
     }
 
@@ -141,9 +170,22 @@ impl Setup {
         }
     }
 
-    /// What runs remember of all pairs of trees.
-    fn base(&self) -> PathBuf {
-        self.sites.state.join("base")
+    /// What runs remember of both trees of a site.
+    fn base(&self, site: &WebSite) -> PathBuf {
+        self.sites.state.join("base").join(&site.name)
+    }
+
+    /// Forgets, durably, what both trees of a site once agreed on, so that nothing is deleted on its word.
+    fn forget(&self, site: &WebSite) -> io::Result<()> {
+        let base = self.base(site);
+        match fs::remove_dir_all(&base) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        match base.parent().map(File::open) {
+            Some(Ok(folder)) => folder.sync_all(),
+            _ => Ok(()),
+        }
     }
 
     /// What was written about the last run of a site.
@@ -179,10 +221,10 @@ impl<'a> Pair<'a> {
         mirror.policy(self.site.policy.clone()).filter(self.site.filter.clone()).state(base)
     }
 
-    /// To the other one, which is empty: nothing that is there could be lost.
+    /// To the other one, for a look at whether it is that which is empty, and at what it takes.
     fn refill(&self) -> Mirror<'_> {
         Mirror::new(self.serving.endpoint(), self.other.endpoint())
-            .policy(Policy::mirror())
+            .policy(Policy { direction: Direction::Mirror, ..self.site.policy.clone() })
             .filter(self.site.filter.clone())
             .scratch(std::env::temp_dir())
     }

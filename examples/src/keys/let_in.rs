@@ -30,7 +30,7 @@ impl LetIn {
     /// # Errors
     /// Those of reading the file. A key that cannot be let in keeps no other one out.
     pub fn run(&self, plan: bool) -> Result<Answer, Failure> {
-        let network = Network::load(&self.config).map_err(Failure::failed)?;
+        let network = Network::load_without_keys(&self.config).map_err(Failure::failed)?;
         let mut answer = Answer::done().field("here", self.here.as_str()).field("planned", plan);
         let mut done = Vec::new();
         let mut outcomes = Vec::new();

@@ -285,9 +285,13 @@ impl Reader<'_> {
     fn web_site(&mut self, at: &[At<'_>], table: SiteTable, draft: &Draft) -> Option<WebSite> {
         let SiteTable { name, primary, folder, exceptions, both_ways, fidelity, .. } = table;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
-            let what =
-                format!("{name:?} is no name for a site; take letters, digits, dots and hyphens");
+        let outer = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        let bytes = name.as_bytes();
+        if !outer(bytes.first()) || !outer(bytes.last()) || !name.bytes().all(plain) {
+            let what = format!(
+                "{name:?} is no name for a site; take letters, digits, dots and hyphens, and a letter or digit at \
+                 both ends"
+            );
             self.problem(at, "name", what);
             return None;
         }

@@ -1,14 +1,14 @@
-//! Who serves which site. Each failover leaves one empty file on both servers,
+//! Who serves which site. The first run, and each failover, leaves one empty file on both servers,
 //! `.sites/NAME.NUMBER.SERVER`; files are only ever added, so that two servers which were parted need
 //! but take all from one another, and the highest number counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use dns_failover::SiteId;
-use mirror_core::{Guards, Mirror, OnConflict, Policy};
+use mirror_core::{Fidelity, Guards, Mirror, OnConflict, Ownership, Policy};
 
 use super::Setup;
 use crate::network::{EPOCHS, WebSite};
@@ -25,8 +25,13 @@ use crate::network::{EPOCHS, WebSite};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Epochs {
     last: BTreeMap<String, (u64, SiteId)>,
+    /// Sites whose last number both servers have given out, parted from one another.
+    torn: BTreeSet<String>,
     folder: PathBuf,
 }
+
+/// Beyond this it is no number that a failover gave out.
+const MOST: u64 = 1 << 32;
 
 impl<'a> FromIterator<&'a str> for Epochs {
     /// From names of files. Others than ours are passed over.
@@ -36,9 +41,15 @@ impl<'a> FromIterator<&'a str> for Epochs {
             let mut parts = name.rsplitn(3, '.');
             let server = parts.next().and_then(SiteId::named);
             let number = parts.next().and_then(|number| number.parse::<u64>().ok());
+            let number = number.filter(|number| *number < MOST);
             if let (Some(server), Some(number), Some(site)) = (server, number, parts.next()) {
                 let last = epochs.last.entry(site.to_owned()).or_insert((number, server));
-                *last = (*last).max((number, server));
+                if number > last.0 {
+                    *last = (number, server);
+                    epochs.torn.remove(site);
+                } else if number == last.0 && server != last.1 {
+                    epochs.torn.insert(site.to_owned());
+                }
             }
         }
         epochs
@@ -67,20 +78,66 @@ impl Epochs {
         self.last.get(site).copied()
     }
 
-    /// Who serves a site: the primary where there was no failover yet.
+    /// Who serves a site: the primary where there was no run and no failover yet.
     pub fn active(&self, site: &WebSite) -> (u64, SiteId) {
         self.of(&site.name).unwrap_or((1, site.primary))
     }
 
-    /// Notes, durably, that a site is served by another server from now on.
+    /// Who serves a site, where nothing speaks against it.
+    ///
+    /// # Errors
+    /// A sentence, where both servers were made to serve it while they were parted, and where the
+    /// configuration has come to another primary than files have gone from so far.
+    pub fn certain(&self, site: &WebSite) -> Result<(u64, SiteId), String> {
+        let (number, server) = self.active(site);
+        let (name, order) =
+            (&site.name, "run `site failover --to uk` or `--to us` to say who serves it");
+        if self.torn.contains(name) {
+            return Err(format!(
+                "both servers were made to serve {name} while they could not reach one another (failover {number}); \
+                 nothing was changed; {order}"
+            ));
+        }
+        if number == 1 && server != site.primary {
+            return Err(format!(
+                "{name} was served by {server} so far, and the configuration says {} by now; nothing was changed; \
+                 {order}, or change it back",
+                site.primary
+            ));
+        }
+        Ok((number, server))
+    }
+
+    /// Whether a number was given out twice.
+    pub(super) fn is_torn(&self, site: &WebSite) -> bool {
+        self.torn.contains(&site.name)
+    }
+
+    /// Notes, durably, who serves the sites of which nothing is known yet.
+    pub(super) fn begin(&mut self, sites: &[&WebSite]) -> io::Result<()> {
+        for site in sites {
+            if self.of(&site.name).is_none() {
+                self.note(site, 1, site.primary)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes, durably, that a site is served by this server from now on.
     pub(super) fn raise(&mut self, site: &WebSite, to: SiteId) -> io::Result<u64> {
         let number = self.active(site).0 + 1;
+        self.note(site, number, to)?;
+        self.torn.remove(&site.name);
+        Ok(number)
+    }
+
+    fn note(&mut self, site: &WebSite, number: u64, server: SiteId) -> io::Result<()> {
         make(&self.folder).map_err(io::Error::other)?;
-        let file = self.folder.join(format!("{}.{number}.{to}", site.name));
+        let file = self.folder.join(format!("{}.{number}.{server}", site.name));
         File::create(file)?.sync_all()?;
         File::open(&self.folder)?.sync_all()?;
-        self.last.insert(site.name.clone(), (number, to));
-        Ok(number)
+        self.last.insert(site.name.clone(), (number, server));
+        Ok(())
     }
 }
 
@@ -110,9 +167,14 @@ pub(super) fn share(setup: &Setup) -> Result<(), String> {
     let other = setup.here.other();
     drop(setup.tree(other, Path::new(""), false)?);
     let theirs = setup.tree(other, folder, true)?;
-    // Without anything remembered, nothing is ever deleted.
-    let policy =
-        Policy { on_conflict: OnConflict::Newest, keep_losers: false, ..Policy::both_ways() };
+    // Without anything remembered, nothing is ever deleted; and the other server may be in strange hands.
+    let policy = Policy {
+        on_conflict: OnConflict::Newest,
+        keep_losers: false,
+        fidelity: Fidelity::Hosted,
+        ownership: Ownership::TargetRoot,
+        ..Policy::both_ways()
+    };
     let mirror = Mirror::new(ours.endpoint(), theirs.endpoint())
         .policy(policy)
         .scratch(std::env::temp_dir());

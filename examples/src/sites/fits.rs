@@ -40,7 +40,7 @@ struct All {
 }
 
 impl Fits {
-    /// Plans every site, and writes nothing.
+    /// Plans every site, and changes none.
     ///
     /// # Errors
     /// [`Failure`] when it cannot begin; a refusal when a run is at work.
@@ -55,7 +55,7 @@ impl Fits {
             let (_, active) = served.active(site);
             let planned = Pair::open(&setup, site, active).and_then(|pair| {
                 let told = |error: mirror_core::Error| error.to_string();
-                let plan = pair.mirror(&setup.base()).plan().map_err(told)?;
+                let plan = pair.mirror(&setup.base(site)).plan().map_err(told)?;
                 let both = [Side::A, Side::B].map(|side| *plan.plan().summary().need(side));
                 let capacity = pair.other.endpoint().capacity().map_err(told)?;
                 // Of both ways the one that leads to the other server counts; see `Pair::mirror`.

@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
 use clap::Args;
 use dns_failover::SiteId;
 use dns_failover::decision::Timestamp;
-use mirror_core::{Error, Event, Guards, Mirror, Refused, Report, write_json_line};
+use mirror_core::{
+    Approved, Direction, Error, Event, Guards, Mirror, Refused, Report, write_json_line,
+};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{Chosen, Epochs, Pair, Setup, epochs, put};
+use crate::capped;
 use crate::keys::Failure;
 use crate::network::WebSite;
 use crate::outcome::{Outcome, Summary, Wire, sentence};
@@ -46,6 +51,8 @@ struct Told<'a> {
     epoch: u64,
     /// When the run ended, in seconds since 1970.
     at: i64,
+    /// When one last ended that brought the copy, whatever problems single paths had.
+    good: Option<i64>,
     #[serde(flatten)]
     summary: Summary<'a>,
 }
@@ -81,37 +88,45 @@ impl Run {
     /// [`Failure`] when it cannot begin; a refusal when another run is at work.
     pub fn run(&self, json: bool, quiet: bool) -> Result<Outcome, Failure> {
         let setup = self.chosen.setup()?;
-        let _lock = setup.lock()?;
+        let lock = setup.lock()?;
         #[expect(clippy::disallowed_methods, reason = "a program may look at the clock")]
         let begun = Instant::now();
         // Whoever was away may not know who serves what; without the other side nothing can be mirrored.
-        let known = epochs::share(&setup);
+        let known = begin(&setup);
         let served = setup.epochs()?;
         let lanes = lanes(setup.chosen());
+        let asking = Mutex::new(());
         let work = |lane: Vec<&WebSite>| -> Vec<Done> {
-            lane.into_iter().map(|site| mirror(&setup, site, &served, &known)).collect()
+            let each = lane.into_iter();
+            each.map(|site| mirror(&setup, site, &served, &known, &asking)).collect()
         };
-        let done: Vec<Done> = thread::scope(|scope| {
+        let (done, whole) = thread::scope(|scope| {
             let work = &work;
             let lanes = lanes.into_values();
             let working: Vec<_> = lanes.map(|lane| scope.spawn(move || work(lane))).collect();
-            // A panic was told when it happened.
-            working.into_iter().flat_map(|lane| lane.join().unwrap_or_default()).collect()
+            let ended: Vec<_> = working.into_iter().map(|lane| lane.join()).collect();
+            let whole = ended.iter().all(Result::is_ok);
+            (ended.into_iter().flatten().flatten().collect::<Vec<Done>>(), whole)
         });
-        let outcome = together(done.iter().map(|done| done.outcome));
+        // A panic was told when it happened; what it was about is missing here.
+        let outcome = match whole {
+            true => together(done.iter().map(|done| done.outcome)),
+            false => Outcome::Failed,
+        };
         let seconds = begun.elapsed().as_secs_f64();
-        let all = All::of(&done, outcome, seconds);
-        for told in &all.sites {
-            let path = setup.sites.state.join("last").join(format!("{}.json", told.name));
-            let text = serde_json::to_vec(told).map_err(Failure::failed)?;
-            put(&path, &text).map_err(|error| Failure::of(&path, error))?;
+        let all = All::of(&setup, &done, outcome, seconds);
+        // Whatever cannot be written here, the report goes out: a full disk must not silence the alarm.
+        let written = all.sites.iter().map(|told| note(&setup, told));
+        let mut trouble: Vec<String> = written.filter_map(Result::err).collect();
+        // A hook that hangs keeps nobody from moving a site.
+        drop(lock);
+        trouble.extend(hook(&setup, &all).err().map(|why| format!("after the run: {why}")));
+        for why in &trouble {
+            let _ = writeln!(io::stderr(), "site: {why}");
         }
-        let outcome = match hook(&setup, &all) {
-            Ok(()) => outcome,
-            Err(why) => {
-                let _ = writeln!(io::stderr(), "site: after the run: {why}");
-                together([outcome, Outcome::DoneWithProblems])
-            }
+        let outcome = match trouble.is_empty() {
+            true => outcome,
+            false => together([outcome, Outcome::DoneWithProblems]),
         };
         // Whoever stopped reading still gets the exit code.
         let mut out = io::stdout().lock();
@@ -145,14 +160,61 @@ fn together(outcomes: impl IntoIterator<Item = Outcome>) -> Outcome {
     if outcomes.all(|outcome| outcome == first) { first } else { Outcome::DoneWithProblems }
 }
 
-fn mirror(setup: &Setup, site: &WebSite, served: &Epochs, known: &Result<(), String>) -> Done {
+/// Makes both servers know who serves what, from the first run on.
+fn begin(setup: &Setup) -> Result<(), String> {
+    epochs::share(setup)?;
+    let mut epochs = setup.epochs().map_err(|failure| failure.to_string())?;
+    let before = epochs.clone();
+    epochs.begin(&setup.chosen()).map_err(|error| error.to_string())?;
+    if epochs == before { Ok(()) } else { epochs::share(setup) }
+}
+
+/// Leaves what came of a site for `site status`.
+fn note(setup: &Setup, told: &Told<'_>) -> Result<(), String> {
+    let path = setup.sites.state.join("last").join(format!("{}.json", told.name));
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    let text = serde_json::to_vec(told).map_err(|error| failed(error.into()))?;
+    put(&path, &text).map_err(failed)
+}
+
+/// When a site was last brought level, for better or worse; from what the last run left.
+fn last_good(setup: &Setup, site: &str) -> Option<i64> {
+    let path = setup.sites.state.join("last").join(format!("{site}.json"));
+    let text = capped::bytes(&path, capped::CONFIGURATION).ok()?;
+    serde_json::from_slice::<Value>(&text).ok()?.get("good")?.as_i64()
+}
+
+fn mirror(
+    setup: &Setup,
+    site: &WebSite,
+    served: &Epochs,
+    known: &Result<(), String>,
+    asking: &Mutex<()>,
+) -> Done {
     #[expect(clippy::disallowed_methods, reason = "a program may look at the clock")]
     let begun = Instant::now();
     let (epoch, from) = served.active(site);
     let mut wire = Wire::default();
-    let ended = match known {
-        Ok(()) => carry_out(setup, site, from, &mut wire),
-        Err(why) => Err((Outcome::Failed, why.clone())),
+    // Sites may come late in a long run, and somebody may have moved one meanwhile.
+    let still = || {
+        let _one_at_a_time = asking.lock();
+        epochs::share(setup).map_err(|why| (Outcome::Failed, why))?;
+        let now = setup.epochs().map_err(|failure| (Outcome::Failed, failure.to_string()))?;
+        match now.certain(site) {
+            Ok(found) if found == (epoch, from) => Ok(()),
+            Ok((epoch, server)) => {
+                let why = format!(
+                    "served by {server} since failover {epoch}, which came after this run had begun; nothing was changed; run it again"
+                );
+                Err((Outcome::Refused, why))
+            }
+            Err(why) => Err((Outcome::Refused, why)),
+        }
+    };
+    let ended = match (known, served.certain(site)) {
+        (Ok(()), Ok(_)) => carry_out(setup, site, from, &still, &mut wire),
+        (Ok(()), Err(why)) => Err((Outcome::Refused, why)),
+        (Err(why), _) => Err((Outcome::Failed, why.clone())),
     };
     let (outcome, report) = match ended {
         Ok(report) => (Outcome::of_report(&report), Ok(report)),
@@ -162,10 +224,15 @@ fn mirror(setup: &Setup, site: &WebSite, served: &Epochs, known: &Result<(), Str
     Done { name, from, epoch, outcome, report, wire, seconds }
 }
 
+fn plan<'a>(mirror: Mirror<'a>, guards: &Guards) -> Result<Approved<'a>, Error> {
+    mirror.plan()?.approve(guards)
+}
+
 fn carry_out(
     setup: &Setup,
     site: &WebSite,
     from: SiteId,
+    still: &dyn Fn() -> Result<(), (Outcome, String)>,
     wire: &mut Wire,
 ) -> Result<Report, (Outcome, String)> {
     let told = |error: Error| (Outcome::of_error(&error), error.to_string());
@@ -177,12 +244,22 @@ fn carry_out(
         }
     };
     let guards = Guards { max_delete: site.max_delete, ..Guards::default() };
-    let work = |mirror: Mirror<'_>| mirror.plan()?.approve(&guards)?.apply();
-    let mut ended = work(pair.mirror(&setup.base()).observer(&tell));
-    if matches!(ended, Err(Error::Refused(Refused::EmptySource))) {
+    let base = setup.base(site);
+    let mut planned = plan(pair.mirror(&base).observer(&tell), &guards);
+    let both = site.policy.direction == Direction::Both;
+    if both && matches!(planned, Err(Error::Refused(Refused::EmptySource))) {
         // A disk that burned is no order to delete. From an empty tree that serves this is refused too.
-        ended = work(pair.refill().observer(&tell));
+        drop(plan(pair.refill(), &guards).map_err(told)?);
+        // Both trees start anew, without what they once agreed on, before anything is brought: else the
+        // next run would take for deleted what a stopped one had not brought yet.
+        let failed = |error| (Outcome::Failed, format!("{}: {error}", base.display()));
+        setup.forget(site).map_err(failed)?;
+        planned = plan(pair.mirror(&base).observer(&tell), &guards);
     }
+    let ended = match planned {
+        Ok(planned) => still().map(|()| planned.apply()),
+        Err(error) => Ok(Err(error)),
+    };
     for tree in [&pair.serving, &pair.other] {
         if let Some(traffic) = tree.traffic() {
             wire.sent += traffic.sent();
@@ -190,7 +267,7 @@ fn carry_out(
         }
         wire.literal += tree.bytes_literal();
     }
-    ended.map_err(told)
+    ended?.map_err(told)
 }
 
 /// Runs what is to be run after a run, with the report on its standard input.
@@ -241,7 +318,7 @@ fn tell(out: &mut impl Write, all: &[Done], seconds: f64) -> io::Result<()> {
 }
 
 impl<'a> All<'a> {
-    fn of(done: &'a [Done], outcome: Outcome, seconds: f64) -> All<'a> {
+    fn of(setup: &Setup, done: &'a [Done], outcome: Outcome, seconds: f64) -> All<'a> {
         let at = dns_failover::daemon::now().since(Timestamp::from_millis(0));
         let at = i64::try_from(at.get() / 1000).unwrap_or_default();
         let mut files = Total::default();
@@ -261,6 +338,10 @@ impl<'a> All<'a> {
             to: done.from.other().as_str(),
             epoch: done.epoch,
             at,
+            good: match done.outcome {
+                Outcome::Done | Outcome::DoneWithProblems => Some(at),
+                Outcome::Failed | Outcome::Refused => last_good(setup, &done.name),
+            },
             summary: Summary::new(done.outcome, done.report.as_ref(), done.wire, done.seconds),
         };
         All {

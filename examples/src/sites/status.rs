@@ -25,6 +25,9 @@ pub struct Status {
 #[derive(Debug, Serialize, Deserialize)]
 struct Last {
     at: i64,
+    /// When the copy was last brought.
+    #[serde(default)]
+    good: Option<i64>,
     outcome: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -36,7 +39,7 @@ struct Told {
     served_by: &'static str,
     primary: &'static str,
     epoch: u64,
-    /// Seconds since the last run ended; none where there was none.
+    /// How old the copy is, in seconds; none where there is none.
     age: Option<i64>,
     last: Option<Last>,
     overdue: bool,
@@ -71,7 +74,7 @@ impl Status {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => return Err(Failure::of(&path, error)),
             };
-            let age = last.as_ref().map(|last| now.saturating_sub(last.at));
+            let age = last.as_ref().and_then(|last| Some(now.saturating_sub(last.good?)));
             let (epoch, active) = epochs.active(site);
             sites.push(Told {
                 name: site.name.clone(),
@@ -106,14 +109,15 @@ fn tell(out: &mut impl Write, told: &Told) -> io::Result<()> {
     if told.served_by != told.primary {
         write!(out, " in place of {} (failover {})", told.primary, told.epoch)?;
     }
-    match (&told.last, told.age) {
-        (Some(last), Some(age)) => {
-            write!(out, "; last run {} ago: {}", span(age), last.outcome)?;
-            if let Some(error) = &last.error {
-                write!(out, ": {error}")?;
-            }
+    match told.age {
+        Some(age) => write!(out, "; its copy is {} old", span(age))?,
+        None => write!(out, "; never mirrored from this machine")?,
+    }
+    if let Some(last) = &told.last {
+        write!(out, "; last run: {}", last.outcome)?;
+        if let Some(error) = &last.error {
+            write!(out, ": {error}")?;
         }
-        _ => write!(out, "; never mirrored from this machine")?,
     }
     if told.overdue && told.age.is_some() {
         write!(out, "; overdue")?;

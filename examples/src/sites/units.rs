@@ -35,6 +35,10 @@ impl Units {
             ("site.service", service(&setup, &config, &program)?),
             ("site.timer", timer(setup.sites.every)),
         ];
+        if self.out.is_some() {
+            // systemd starts nothing where a folder is missing that it is to open for writing.
+            setup.lock()?;
+        }
         let mut out = io::stdout().lock();
         for (name, text) in &units {
             match &self.out {
@@ -57,7 +61,7 @@ fn quoted(path: &Path) -> Result<String, Failure> {
     let text = path.to_str().filter(|text| !text.chars().any(char::is_control));
     let text = text.ok_or_else(|| Failure::of(path, "systemd takes no such path; rename it"))?;
     let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
-    Ok(format!("\"{}\"", text.replace('$', "$$")))
+    Ok(format!("\"{text}\""))
 }
 
 fn service(setup: &Setup, config: &Path, program: &Path) -> Result<String, Failure> {
@@ -65,14 +69,17 @@ fn service(setup: &Setup, config: &Path, program: &Path) -> Result<String, Failu
                     Wants=network-online.target\nAfter=network-online.target\n\n\
                     [Service]\nType=oneshot\n"
         .to_owned();
-    let (program, config) = (quoted(program)?, quoted(config)?);
+    // Variables are replaced in commands alone.
+    let in_command = |path: &Path| quoted(path).map(|text| text.replace('$', "$$"));
+    let (program, config) = (in_command(program)?, in_command(config)?);
     let here = setup.here;
     // Writing to a string cannot fail.
     let _ = write!(text, "ExecStart={program} run --quiet --here {here} {config}");
     for name in &setup.names {
         let _ = write!(text, " {name}");
     }
-    let _ = writeln!(text, "\nNice=10\nIOSchedulingClass=idle");
+    // With a user there is a home, and in it the keys and known hosts that are meant unless others are named.
+    let _ = writeln!(text, "\nUser=root\nNice=10\nIOSchedulingClass=idle");
     // What it may do to this machine, if it is ever tricked.
     let _ = writeln!(text, "NoNewPrivileges=yes\nPrivateTmp=yes\nProtectSystem=strict");
     let _ = write!(text, "ReadWritePaths={}", quoted(&setup.sites.state)?);
