@@ -92,6 +92,17 @@ impl Ground {
         command.args(words).args(["--here", "uk"]).arg(&self.config).output().unwrap()
     }
 
+    /// The same on the other server, which keeps a state of its own.
+    fn site_in_us(&self, words: &[&str]) -> Output {
+        let text = fs::read_to_string(&self.config).unwrap();
+        let config = self.at("network-us.toml");
+        let state = self.at("state").display().to_string();
+        let text = text.replace(&format!("\"{state}\""), &format!("\"{state}-us\""));
+        fs::write(&config, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_site"));
+        command.args(words).args(["--here", "us"]).arg(config).output().unwrap()
+    }
+
     /// Its outcome and its object.
     #[track_caller]
     fn told(&self, words: &[&str], code: i32) -> Value {
@@ -243,6 +254,142 @@ fn a_failover_turns_the_direction_and_a_disk_that_burned_is_refilled() {
     let run = ground.told(&["run"], 3);
     assert_eq!(of(&run, "customer.example")["outcome"], "refused", "{run:#}");
     assert_eq!(ground.read("us/customer.example/back").unwrap(), "in the UK again");
+}
+
+#[test]
+fn a_refill_that_stops_half_way_deletes_nothing_where_it_came_from() {
+    let ground = Ground::new(|text| text);
+    ground.write("uk/customer.example/large", &"x".repeat(2_000_000));
+    assert_eq!(ground.site(&["run"]).status.code(), Some(0));
+    // The folder stays, and with it the inode that what is remembered is about.
+    for name in ["index.html", "keep.log", "large"] {
+        fs::remove_file(ground.at("us/customer.example").join(name)).unwrap();
+    }
+    let mut limited = Command::new("/bin/sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 1000; exec \"$@\"", "sh"]);
+    limited.arg(env!("CARGO_BIN_EXE_site")).args(["run", "--here", "uk"]).arg(&ground.config);
+    let limited = limited.output().unwrap();
+    assert_ne!(limited.status.code(), Some(0), "{}", said(&limited));
+    assert_eq!(ground.read("us/customer.example/index.html").unwrap(), "welcome");
+    assert_eq!(ground.read("us/customer.example/large"), None);
+    let run = ground.site(&["run"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    for server in ["uk", "us"] {
+        let large = ground.read(&format!("{server}/customer.example/large"));
+        assert_eq!(large.map(|text| text.len()), Some(2_000_000), "{server}");
+    }
+}
+
+#[test]
+fn a_site_that_moves_while_a_run_is_under_way_is_left_alone() {
+    let ground = Ground::new(|text| text);
+    assert_eq!(ground.site(&["run"]).status.code(), Some(0));
+    assert_eq!(ground.site_in_us(&["run"]).status.code(), Some(0));
+    // It comes before the intranet on the same disk, and takes seconds.
+    for number in 0..12_000 {
+        ground.write(&format!("us/parked.example/new/{number}"), "new");
+    }
+    ground.write("us/internal/wiki/start", "a wiki, as the US has it");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_site"));
+    run.args(["run", "--json", "--here", "uk"]).arg(&ground.config);
+    let run = run.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    until("the run is at work", || ground.at("uk/parked.example/new").exists());
+    let moved = ground.site_in_us(&["failover", "--to", "uk"]);
+    assert_eq!(moved.status.code(), Some(0), "{}", said(&moved));
+    ground.write("uk/internal/wiki/start", "a wiki, written where it is served now");
+    let run = run.wait_with_output().unwrap();
+    assert_eq!(run.status.code(), Some(3), "{}", said(&run));
+    let told: Value = serde_json::from_slice(&run.stdout).unwrap();
+    let intranet = told["sites"].as_array().unwrap().iter().find(|site| site["name"] == "intranet");
+    let why = intranet.unwrap()["error"].as_str().unwrap();
+    assert!(why.contains("served by uk since failover 2"), "{why}");
+    assert_eq!(
+        ground.read("uk/internal/wiki/start").unwrap(),
+        "a wiki, written where it is served now"
+    );
+}
+
+#[test]
+fn an_old_primary_that_comes_back_pushes_nothing() {
+    let ground = Ground::new(|text| text);
+    assert_eq!(ground.site_in_us(&["run"]).status.code(), Some(0));
+    assert_eq!(ground.site(&["run"]).status.code(), Some(0));
+    assert_eq!(ground.site_in_us(&["failover", "--to", "us"]).status.code(), Some(0));
+    assert_eq!(ground.site(&["run"]).status.code(), Some(0));
+    // The link goes; the UK thinks that it serves again, and burns before it can tell.
+    let (www, away) = (ground.at("us"), ground.at("us-away"));
+    fs::rename(&www, &away).unwrap();
+    assert_eq!(ground.site(&["failover", "--to", "uk"]).status.code(), Some(3));
+    fs::rename(&away, &www).unwrap();
+    let (www, away) = (ground.at("uk"), ground.at("uk-away"));
+    fs::rename(&www, &away).unwrap();
+    for _ in 0..2 {
+        assert_eq!(ground.site_in_us(&["failover", "--to", "us"]).status.code(), Some(3));
+    }
+    ground.write("us/parked.example/index.html", "written in the US meanwhile");
+    fs::rename(&away, &www).unwrap();
+    let run = ground.site(&["run"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    assert!(said(&run).contains("customer.example  us to uk"), "{}", said(&run));
+    assert_eq!(ground.read("uk/parked.example/index.html").unwrap(), "written in the US meanwhile");
+}
+
+#[test]
+fn whoever_serves_is_changed_by_an_order_alone() {
+    let ground = Ground::new(|text| text);
+    assert_eq!(ground.site(&["run"]).status.code(), Some(0));
+    ground.write("us/internal/wiki/start", "newer");
+    let text = fs::read_to_string(&ground.config).unwrap();
+    fs::write(
+        &ground.config,
+        text.replace(
+            "primary = \"us\"\nfolder = \"internal/wiki\"",
+            "primary = \"uk\"\nfolder = \"internal/wiki\"",
+        ),
+    )
+    .unwrap();
+    let run = ground.site(&["run"]);
+    assert_eq!(run.status.code(), Some(3), "{}", said(&run));
+    assert!(
+        said(&run).contains("intranet was served by us so far, and the configuration says uk"),
+        "{}",
+        said(&run)
+    );
+    assert_eq!(ground.read("us/internal/wiki/start").unwrap(), "newer");
+
+    // Nor to a copy that is not known to be whole.
+    fs::write(&ground.config, text).unwrap();
+    assert_eq!(ground.site(&["run"]).status.code(), Some(0));
+    assert_eq!(ground.site(&["failover", "--to", "uk"]).status.code(), Some(0));
+    let back = ground.site(&["failover", "--to", "us"]);
+    assert_eq!(back.status.code(), Some(4), "{}", said(&back));
+    assert!(said(&back).contains("us is not known to have all that uk has"), "{}", said(&back));
+    assert!(!ground.at("uk/.sites/intranet.3.us").exists());
+    let wanted = ground.site(&["failover", "--to", "us", "--confirm"]);
+    assert_eq!(wanted.status.code(), Some(0), "{}", said(&wanted));
+
+    // A unit that was copied from the other server.
+    let mut copied = Command::new(env!("CARGO_BIN_EXE_site"));
+    let copied = copied.args(["run", "--here", "us"]).arg(&ground.config).output().unwrap();
+    assert_eq!(copied.status.code(), Some(4), "{}", said(&copied));
+    assert!(said(&copied).contains("this machine has been uk so far, not us"), "{}", said(&copied));
+}
+
+#[test]
+fn both_parted_servers_that_took_a_site_are_told_and_nothing_moves() {
+    let ground = Ground::new(|text| text);
+    assert_eq!(ground.site(&["run"]).status.code(), Some(0));
+    for server in ["uk", "us"] {
+        ground.write(&format!("{server}/.sites/intranet.2.{server}"), "");
+    }
+    ground.write("us/internal/wiki/start", "newer");
+    let run = ground.site(&["run"]);
+    assert_eq!(run.status.code(), Some(3), "{}", said(&run));
+    assert!(said(&run).contains("both servers were made to serve intranet"), "{}", said(&run));
+    assert_eq!(ground.read("uk/internal/wiki/start").unwrap(), "a wiki");
+    assert_eq!(ground.site(&["failover", "--to", "us"]).status.code(), Some(0));
+    assert_eq!(ground.site(&["run"]).status.code(), Some(0));
+    assert_eq!(ground.read("uk/internal/wiki/start").unwrap(), "newer");
 }
 
 #[test]
